@@ -1,0 +1,152 @@
+"""`seriatim VERB ...`: finds the verb, and turns whatever goes wrong into one line on stderr and an exit code.
+
+    0 all done    1 failed    2 wrong usage    3 done, but some inputs failed    130, 143 stopped by SIGINT, SIGTERM
+
+A verb's module is imported when the verb is called, and imports what is heavy when it runs, so that `--help` answers at once.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from seriatim.core.errors import ConfigError, SeriatimError
+from seriatim.version import __version__
+
+VERBS: dict[str, tuple[str, str]] = {
+    "segment": ("seriatim.cli.segment", "Segment and count the objects of pictures."),
+    "evaluate": ("seriatim.cli.evaluate", "Score a model, or label maps, under official protocols."),
+    "train": ("seriatim.cli.train", "Train a network by a recipe."),
+    "data": ("seriatim.cli.data", "Make, inspect and convert data sets."),
+    "models": ("seriatim.cli.models", "List the models that ship, or show one."),
+}
+"""Verb -> the module that holds its `app`, and what `--help` says of it."""
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+class _Verbs(TyperGroup):
+    """Knows the verbs by name, and imports the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in VERBS:
+            return super().resolve_command(ctx, args)  # says what is unknown, and what was perhaps meant
+        return args[0], get_command(import_module(VERBS[args[0]][0]).app), args[1:]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"seriatim {__version__}")
+        raise typer.Exit
+
+
+_app = typer.Typer(
+    cls=_Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@_app.callback()
+def _seriatim(
+    version: bool = typer.Option(False, "--version", help="Say the version and exit.", is_eager=True, callback=_say_version),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (with any verb)."),
+) -> None:
+    """Segment and count the objects of a picture one after another."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    debug = "--debug" in words[:end]
+    words = [word for word in words[:end] if word != "--debug"] + words[end:]
+    with _logging_to_stderr(debug), _signals():
+        try:
+            return _run(words)
+        except (KeyboardInterrupt, Terminated) as stop:
+            return _fail("stopped", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT), debug)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except ConfigError as error:
+            return _fail(str(error), 2, debug)
+        except SeriatimError as error:
+            return _fail(str(error), 1, debug)
+        except MemoryError:
+            return _fail("out of memory", 1, debug)
+        except Exception as error:  # a fault of ours: one line for the user, the traceback with --debug
+            return _fail(f"internal error, {type(error).__name__}: {error} (--debug shows the traceback)", 1, debug)
+
+
+def _run(words: list[str]) -> int:
+    command = get_command(_app)
+    assert isinstance(command, _Verbs)
+    for verb, (_, summary) in VERBS.items():
+        command.add_command(TyperCommand(verb, help=summary), verb)
+    try:
+        code = command.main(words, prog_name="seriatim", standalone_mode=False)
+    except typer.Abort:
+        return 1
+    except Exception as error:
+        if not hasattr(error, "show") or not hasattr(error, "exit_code"):  # the parser's own errors have both
+            raise
+        error.show()
+        return error.exit_code
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"seriatim: {' '.join(message.split())}\n")
+    return code
+
+
+@contextmanager
+def _logging_to_stderr(debug: bool) -> Iterator[None]:
+    """Our warnings go to stderr, those of other packages nowhere, unless asked for."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("seriatim: %(levelname)s: %(message)s"))
+    loud = logging.getLogger() if debug else logging.getLogger("seriatim")
+    quiet = logging.NullHandler()
+    logging.getLogger().addHandler(quiet)
+    loud.addHandler(handler)
+    try:
+        yield
+    finally:
+        loud.removeHandler(handler)
+        logging.getLogger().removeHandler(quiet)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM raises, as SIGINT does, so that what is under way is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated

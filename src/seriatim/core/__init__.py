@@ -1,0 +1,1 @@
+"""What every room speaks: instances, errors, shapes, config. Knows no room above it."""

@@ -1,0 +1,64 @@
+"""Tensors in safetensors files that carry a SHA-256 of their whole content, so that no flipped bit goes unnoticed.
+
+The digest covers names, types, shapes, bytes and the other metadata; it is kept under the key `sha256` of the metadata.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from seriatim.core.errors import CheckpointError
+from seriatim.core.files import write_atomically
+
+DIGEST_KEY = "sha256"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata to `path` in one piece.
+
+    Raises:
+        FileWriteError: if the disk does not take them.
+    """
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    marked = {**metadata, DIGEST_KEY: _digest(kept, metadata)}
+    write_atomically(path, safetensors.torch.save(kept, marked))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors (on the CPU) and the metadata of a file that `save_tensors` wrote.
+
+    Raises:
+        CheckpointError: naming the file, if it is missing, damaged or has no digest.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        tensors = safetensors.torch.load(data)
+        (length,) = struct.unpack("<Q", data[:8])
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError, struct.error, KeyError, AttributeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(f"{path}: is no intact safetensors file: {str(error)[:200]}") from None
+    found = metadata.pop(DIGEST_KEY, None)
+    if found is None:
+        raise CheckpointError(f"{path}: carries no {DIGEST_KEY}; was it written by seriatim?")
+    if found != _digest(tensors, metadata):
+        raise CheckpointError(f"{path}: is damaged (its SHA-256 does not fit its content)")
+    return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,31 @@
+"""Data sets by their specification, KIND:PATH, as the command line and recipes name them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from seriatim.core.errors import ConfigError, did_you_mean
+from seriatim.data.cvppp import CvpppSource
+from seriatim.data.folder import FolderSource
+from seriatim.data.samples import Source
+from seriatim.data.synthetic import RosetteSource
+
+KINDS: dict[str, Callable[[str], Source]] = {
+    "cvppp": lambda path: CvpppSource(Path(path)),
+    "folder": lambda path: FolderSource(Path(path)),
+    "rosettes": RosetteSource.parse,
+}
+
+
+def open_source(spec: str) -> Source:
+    """The data set that `spec` names, such as `folder:plants` or `rosettes:64`.
+
+    Raises:
+        ConfigError: if the kind is unknown.
+        DataError: if the data are missing or damaged.
+    """
+    kind, colon, path = spec.partition(":")
+    if not colon or not path:
+        raise ConfigError(f"{spec}: expected KIND:PATH, with a kind of {', '.join(sorted(KINDS))}")
+    if kind not in KINDS:
+        raise ConfigError(f"{spec}: unknown kind of data {kind!r}{did_you_mean(kind, KINDS)}")
+    return KINDS[kind](path)

@@ -1,0 +1,172 @@
+"""Pictures and label maps from files and arrays, exactly as a person sees them and with all their levels.
+
+Pillow and tifffile read (torchvision's decoder crashes on damaged files). EXIF orientation is applied, 16-bit, 32-bit and float
+pictures keep their levels (Pillow's `convert("RGB")` would turn them white), and whatever cannot be read is an `ImageError` that names the file.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from jaxtyping import Float32, Int32
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from seriatim.core.errors import DataError, ImageError, ShapeError
+from seriatim.core.shapes import check_image_array, check_label_map
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+"""Formats that are opened, by Pillow's names."""
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
+"""File endings that a folder is searched for."""
+
+MAX_PIXELS = 300_000_000
+"""Pictures with more pixels are refused before they are decoded."""
+
+logger = logging.getLogger(__name__)
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """The pixels of a picture as they are stored, upright.
+
+    Args:
+        path: PNG, JPEG, WebP, GIF, TIFF or BMP; of several pages or frames the first is taken, with a warning.
+
+    Returns:
+        (height, width) or (height, width, 3 or 4) of bool, uint8, uint16, another integer or float.
+
+    Raises:
+        ImageError: naming the file and the reason.
+    """
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file")
+    try:
+        pixels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_with_pillow(path)
+        check_image_array(pixels, str(path))
+    except (ImageError, ShapeError) as error:
+        raise ImageError(str(error)) from None
+    except MemoryError:
+        raise ImageError(f"{path}: too large for the memory") from None
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise ImageError(f"{path}: cannot be read as a picture: {type(error).__name__}: {str(error)[:200]}") from None
+    return pixels
+
+
+def _read_with_pillow(path: Path) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=FORMATS) as picture:
+                _check_pixel_count(path, picture.size[1], picture.size[0])
+                if getattr(picture, "n_frames", 1) > 1:
+                    logger.warning("%s: has %d frames; the first is taken", path, picture.n_frames)
+                picture.load()
+                return from_pillow(picture)
+        except UnidentifiedImageError:
+            raise ImageError(f"{path}: not a picture in a known format ({', '.join(FORMATS)})") from None
+        except Image.DecompressionBombError:
+            raise ImageError(f"{path}: more than {MAX_PIXELS} pixels") from None
+
+
+def from_pillow(picture: Image.Image) -> np.ndarray:
+    """The pixels of a picture of Pillow's, upright, as `read_pixels` gives them."""
+    picture = ImageOps.exif_transpose(picture)
+    match picture.mode:
+        case "1":
+            return np.asarray(picture, dtype=bool)
+        case "L" | "RGB" | "RGBA" | "F":
+            return np.asarray(picture)
+        case "I;16" | "I;16L" | "I;16B" | "I;16N":
+            return np.asarray(picture).astype(np.uint16)
+        case "I":
+            values = np.asarray(picture)
+            return values.astype(np.uint16) if values.size and values.min() >= 0 and values.max() < 65536 else values
+        case "LA" | "La" | "PA":
+            return np.asarray(picture.convert("RGBA"))
+        case "P":
+            return np.asarray(picture.convert("RGBA" if "transparency" in picture.info else "RGB"))
+        case _:
+            return np.asarray(picture.convert("RGB"))
+
+
+def _read_tiff(path: Path) -> np.ndarray:
+    with tifffile.TiffFile(path) as file:
+        if not file.pages:
+            raise ImageError(f"{path}: has no pages")
+        page: Any = file.pages[0]
+        _check_pixel_count(path, page.imagelength, page.imagewidth)
+        if (
+            page.photometric.name in ("PALETTE", "SEPARATED", "YCBCR")
+            or (page.tags.get("Orientation") is not None
+            and page.tags["Orientation"].value != 1)
+        ):
+            return _read_with_pillow(path)
+        if len(file.pages) > 1:
+            logger.warning("%s: has %d pages; the first is taken", path, len(file.pages))
+        pixels = page.asarray()
+    if page.photometric.name == "MINISWHITE" and pixels.dtype.kind in "bu":
+        pixels = ~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels
+    if pixels.ndim == 3 and page.planarconfig.name == "SEPARATE":
+        pixels = np.moveaxis(pixels, 0, -1)
+    return pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+
+
+def _check_pixel_count(path: Path, height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"{path}: {height} x {width} pixels are more than the limit of {MAX_PIXELS}")
+
+
+def to_float_image(pixels: np.ndarray, where: str = "image") -> Float32[np.ndarray, "channels height width"]:
+    """Pixels of any type as float32 in 0..1, channels first: 1 channel (grey), 3 (RGB) or 4 (RGBA).
+
+    uint8 and uint16 are divided by their largest value, other integers and floats outside 0..1 by the picture's own largest.
+
+    Raises:
+        ShapeError: if it is no picture.
+
+    >>> to_float_image(np.array([[0, 255]], dtype=np.uint8)).tolist()
+    [[[0.0, 1.0]]]
+    """
+    check_image_array(pixels, where)
+    match pixels.dtype:
+        case np.uint8 | np.uint16:
+            values = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+        case np.bool_:
+            values = pixels.astype(np.float32)
+        case _:
+            values = pixels.astype(np.float64)
+            low, high = min(float(values.min()), 0.0), float(values.max())
+            if low < 0 or high > 1:
+                values = (values - low) / max(high - low, 1e-12)
+            values = values.astype(np.float32)
+    channels_first = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
+    if channels_first.shape[0] == 2:  # grey and transparency
+        channels_first = np.concatenate((np.repeat(channels_first[:1], 3, axis=0), channels_first[1:]))
+    return np.ascontiguousarray(channels_first)
+
+
+def read_label_map(path: Path) -> Int32[np.ndarray, "height width"]:
+    """The label map in a file: PNG or TIFF of integers, 0 background.
+
+    Raises:
+        DataError: naming the file and the reason.
+    """
+    try:
+        if path.suffix.lower() == ".png":
+            with Image.open(path, formats=("PNG",)) as picture:
+                labels = np.asarray(picture)  # palette pictures hold the labels themselves
+        else:
+            labels = read_pixels(path)
+        check_label_map(labels, str(path))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (ImageError, ShapeError) as error:
+        raise DataError(str(error)) from None
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise DataError(f"{path}: cannot be read as a label map: {type(error).__name__}: {str(error)[:200]}") from None
+    if labels.size and int(labels.max()) > np.iinfo(np.int32).max:
+        raise DataError(f"{path}: labels above {np.iinfo(np.int32).max}")
+    return labels.astype(np.int32)

@@ -1,0 +1,1 @@
+"""From a picture of any size to its objects: the predictor, tiles and their joining, what is written, and evaluation."""

@@ -1,0 +1,34 @@
+"""How a network is used; the settings travel with the weights."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from seriatim.core.config import Config
+
+
+class InferenceConfig(Config):
+    """Tiles, their joining, and which objects count."""
+
+    tile_size: int = Field(default=256, ge=64, multiple_of=32)
+    """Side of a tile in pixels, as the network sees them; larger pictures are cut into overlapping tiles."""
+    overlap: int = Field(default=64, ge=0)
+    """Least overlap of neighbouring tiles in pixels; an object smaller than this is seen whole by at least one tile."""
+    tile_batch: int = Field(default=4, ge=1)
+    """Tiles that the network sees together."""
+    border_margin: int = Field(default=2, ge=1)
+    """A mask that comes nearer than this many pixels to an inner border of its tile counts as cut by it."""
+    join_overlap: float = Field(default=0.4, gt=0, le=1)
+    """Two cut parts are one object if they agree in the strip that both tiles see: intersection over union of at least this."""
+    max_hidden: float = Field(default=0.5, gt=0, le=1)
+    """An object is dropped as found twice if more than this share of it belongs to objects found before it."""
+    min_area: int = Field(default=1, ge=1)
+    """Objects with fewer pixels of the original picture are dropped."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network."""
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> "InferenceConfig":
+        if 2 * self.overlap > self.tile_size:
+            raise ValueError(f"overlap: at most half of tile_size ({self.tile_size // 2}), came {self.overlap}")
+        return self

@@ -1,0 +1,73 @@
+"""Which pictures a call is about, and what the files written for each are called."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from seriatim.data.images import SUFFIXES
+
+OWN_ENDINGS = (".labels.png", ".labels.tif", ".overlay.png")
+"""Endings of what `seriatim segment` writes for a picture; a search of the folder of results passes over them."""
+
+
+def find_pictures(paths: Sequence[Path], results: Path) -> list[Path]:
+    """Every picture once: files as given, folders searched for known endings, in the order of their names.
+
+    Hidden files and folders are passed over, and so is what an earlier call wrote to the folder of results.
+
+    Args:
+        paths: files (of any ending, existing or not) and folders.
+        results: folder of results.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for picture in _search(path, results.resolve()) if path.is_dir() else [path]:
+            found.setdefault(picture.resolve(), picture)
+    return list(found.values())
+
+
+def _search(folder: Path, results: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        here = Path(parent)
+        is_results = here.resolve() == results
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != results)
+        for name in sorted(names):
+            is_own = is_results and name.lower().endswith(OWN_ENDINGS)
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") and not is_own:
+                yield here / name
+
+
+def output_stems(pictures: Sequence[Path], results: Path) -> list[str]:
+    """What the names of the files for each picture begin with; no two are the same, and no input is ever written over.
+
+    The first picture of a stem keeps it. The others carry their ending, then their folder, and if all else fails a number:
+
+    >>> output_stems([Path("a/leaf.png"), Path("a/leaf.jpg"), Path("b/leaf.png")], Path("results"))
+    ['leaf', 'leaf.jpg', 'b.leaf']
+    """
+    inputs = {_folded(path.resolve()) for path in pictures}
+    taken: set[str] = set()
+    stems = []
+    for path in pictures:
+        stem = next(
+            stem
+            for stem in _candidates(path)
+            if stem.lower() not in taken and not any(_folded((results / f"{stem}{ending}").resolve()) in inputs for ending in OWN_ENDINGS)
+        )
+        taken.add(stem.lower())
+        stems.append(stem)
+    return stems
+
+
+def _candidates(path: Path) -> Iterator[str]:
+    folder = path.resolve().parent.name
+    yield from (path.stem, path.name, f"{folder}.{path.stem}", f"{folder}.{path.name}")
+    number = 2
+    while True:
+        yield f"{folder}.{path.name}.{number}"
+        number += 1
+
+
+def _folded(path: Path) -> str:
+    """Equal for paths that some file systems take for the same."""
+    return str(path).lower()

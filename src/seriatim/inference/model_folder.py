@@ -1,0 +1,138 @@
+"""A model folder: model.safetensors (with a SHA-256), config.json and card.md, everything that use of the network needs."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from seriatim.core.config import Config
+from seriatim.core.errors import CheckpointError, ConfigError
+from seriatim.core.files import write_atomically
+from seriatim.core.tensor_files import load_tensors, save_tensors
+from seriatim.data.preparation import PreparationConfig
+from seriatim.inference.config import InferenceConfig
+from seriatim.inference.zoo import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
+from seriatim.models import catalogue
+
+
+class ModelSettings(Config):
+    """Which network, and its settings."""
+
+    name: str
+    """A name of the catalogue."""
+    config: dict[str, Any] = {}
+    """Checked by the network's own class."""
+
+
+class ModelDescription(Config):
+    """What config.json holds."""
+
+    format: Literal[1] = 1
+    """Of the folder."""
+    model: ModelSettings
+    """The network."""
+    preparation: PreparationConfig = PreparationConfig()
+    """What is done to a picture first."""
+    inference: InferenceConfig = InferenceConfig()
+    """How the network is used."""
+    class_names: tuple[str, ...] = Field(default=("object",), min_length=1)
+    """Of the classes, from class 1."""
+
+
+def write_model_folder(folder: Path, network: nn.Module, description: ModelDescription, half: bool = False, card: str | None = None) -> None:
+    """Write a folder that `seriatim.load` reads.
+
+    Args:
+        folder: made if missing.
+        network: its weights.
+        description: the rest.
+        half: store matrices and kernels as float16; biases, norms and counters keep their type.
+        card: text of card.md; None keeps the one that is there, or else writes the bare facts.
+
+    Raises:
+        CheckpointError: if a weight is not finite (as float16, where asked for).
+        FileWriteError: if the disk does not take it.
+    """
+    tensors = {name: _stored(name, tensor, half) for name, tensor in network.state_dict().items()}
+    values = description.model_dump(mode="json")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / WEIGHTS_NAME, tensors, {"format": "seriatim model 1", "model": description.model.name})
+    write_atomically(folder / CONFIG_NAME, (json.dumps(values, indent=1) + "\n").encode())
+    if card is None and not (folder / CARD_NAME).exists():
+        card = _bare_card(description, network)
+    if card is not None:
+        write_atomically(folder / CARD_NAME, card.encode())
+
+
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+    stored = tensor.half() if half and tensor.is_floating_point() and tensor.ndim >= 2 else tensor
+    if not bool(torch.isfinite(stored).all()):
+        raise CheckpointError(f"{name}: has weights that are not finite" + (" as float16" if stored is not tensor else ""))
+    return stored
+
+
+def _bare_card(description: ModelDescription, network: nn.Module) -> str:
+    count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    return (
+        f"# {description.model.name}: {', '.join(description.class_names)}\n\n"
+        f"A network of {count:.1f} million parameters, written by seriatim. Use it with `seriatim segment PICTURE --model FOLDER --out RESULTS`.\n"
+    )
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """What config.json of a model folder says.
+
+    Raises:
+        CheckpointError: naming the file, if it is missing, damaged or has keys that do not fit.
+    """
+    path = folder / CONFIG_NAME
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is no JSON file: {error}") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected an object, came {type(values).__name__}")
+    try:
+        return ModelDescription.parse(values, str(path))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def read_model_folder(folder: Path) -> tuple[nn.Module, ModelDescription]:
+    """The network with its weights, in float32, and its description.
+
+    Raises:
+        CheckpointError: naming the file, if anything is missing, damaged or does not fit.
+    """
+    description = read_description(folder)
+    path = folder / WEIGHTS_NAME
+    tensors, _ = load_tensors(path)
+    try:
+        network = catalogue.build(description.model.name, description.model.config, seed=0, encoder_weights=False)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / CONFIG_NAME}: {error}") from None
+    expected = network.state_dict()
+    problem = _misfit(expected, tensors)
+    if problem:
+        raise CheckpointError(f"{path}: does not fit {CONFIG_NAME}: {problem}")
+    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    return network, description
+
+
+def _misfit(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:
+    for name, tensor in expected.items():
+        if name not in tensors:
+            return f"{name} is missing"
+        if tensors[name].shape != tensor.shape:
+            return f"{name} has the shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
+        if tensors[name].is_floating_point() != tensor.is_floating_point():
+            return f"{name} holds {tensors[name].dtype}, expected {tensor.dtype}"
+        if not bool(torch.isfinite(tensors[name]).all()):
+            return f"{name} has weights that are not finite"
+    extra = [name for name in tensors if name not in expected]
+    return f"{extra[0]} is not part of the network" if extra else None

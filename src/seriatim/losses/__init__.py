@@ -1,0 +1,1 @@
+"""Training costs: functions of predictions and targets."""

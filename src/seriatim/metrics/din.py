@@ -1,0 +1,70 @@
+"""Protocol `din`: AP^r as the papers on dynamically instantiated networks and recurrent segmentation use it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from seriatim.metrics.example import Example
+from seriatim.metrics.overlap import overlap_label_maps
+from seriatim.metrics.ranking import THRESHOLDS, ScoredImage, precision_at, rank_classes
+
+
+def evaluate_din(examples: Sequence[Example]) -> dict[str, Any]:
+    """Average precision of ranked segments of a label map, in which no target is ever marked as taken.
+
+    Predictions are taken as a label map in which the EARLIER one keeps a contested pixel; void pixels are removed from
+    both maps first, and a prediction or target that keeps no pixel is not counted. The segments of a class are ranked by
+    score (equal ones in the order of the images, then as emitted). Each is right if its largest IoU with a target of its
+    class and image is **>** threshold. AP is not interpolated: the sum, over the right ones, of the precision up to there,
+    divided by the number of targets.
+
+    Since nothing is taken, several segments of one target can all be right below a threshold of 0.5, and AP there can
+    exceed 1. A crowd is an object like any other.
+
+    Args:
+        examples: at least one.
+
+    Returns:
+        As `sds`: `thresholds`, `per_class`, `mAP`, `AP_vol`.
+
+    Source:
+        Arnab and Torr, "Pixelwise instance segmentation with a dynamically instantiated network", CVPR 2017, Sec. 4.2, and
+        Romera-Paredes and Torr, "Recurrent instance segmentation", ECCV 2016, Sec. 4.
+
+    >>> target, pred = np.array([[1, 1, 1, 1, 2, 2]]), np.array([[1, 1, 2, 2, 3, 0]])
+    >>> scores = evaluate_din([Example.from_label_maps(target, pred, pred_scores=[0.9, 0.8, 0.7])])
+    >>> scores["mAP"][3:5]  # at 0.4 all three (IoU 0.5 each) are right: (1 + 1 + 1) / 2; at 0.5 none is
+    [1.5, 0.0]
+    """
+    return rank_classes(
+        [_score_segments(example) for example in examples], _exceed_any_target, _plain_average
+    )
+
+
+def _score_segments(example: Example) -> ScoredImage:
+    overlap = overlap_label_maps(
+        example.pred_label_map, example.num_preds, example.target_labels, example.num_targets, example.void
+    )
+    iou: Float64[np.ndarray, "predictions targets"] = np.zeros((example.num_preds, example.num_targets))
+    iou[overlap.preds, overlap.targets] = overlap.iou()
+    preds, targets = np.flatnonzero(overlap.pred_areas), np.flatnonzero(overlap.target_areas)
+    return ScoredImage(
+        iou[np.ix_(preds, targets)],
+        example.pred_classes[preds],
+        example.pred_scores[preds],
+        example.target_classes[targets],
+    )
+
+
+def _exceed_any_target(
+    iou: Float[np.ndarray, "predictions targets"],
+) -> Bool[np.ndarray, "predictions thresholds"]:
+    return iou.max(axis=1, initial=0.0)[:, None] > np.array(THRESHOLDS)
+
+
+def _plain_average(
+    right: Bool[np.ndarray, "predictions thresholds"], num_targets: int
+) -> Float[np.ndarray, " thresholds"]:
+    return (right * precision_at(right)).sum(axis=0) / num_targets

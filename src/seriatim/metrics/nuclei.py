@@ -1,0 +1,111 @@
+"""Protocol `nuclei`: average precision per image and panoptic quality, as StarDist and Cellpose report them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from seriatim.metrics.example import Example
+from seriatim.metrics.overlap import LabelOverlap, overlap_label_maps
+
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""IoU at which a pair counts as right for `AP`."""
+
+
+def evaluate_nuclei(examples: Sequence[Example]) -> dict[str, Any]:
+    """Average precision at five thresholds, panoptic quality and difference in count.
+
+    - `AP` {threshold: value}: predictions and targets are matched one to one, as many pairs with IoU **>=** threshold as
+      there can be; TP / (TP + FP + FN) per image, then the mean over the images. An image with neither targets nor
+      predictions scores 1 (StarDist's program says 0, Cellpose's NaN).
+    - `PQ`: sum of the IoU of the pairs with IoU **>** 0.5, over (TP + FP/2 + FN/2), both pooled over the data set with all
+      objects as one class. 1 if there is neither target nor prediction in any image, as for `AP`.
+    - `DiC`: mean over the images of the number of predictions minus the number of targets; `absDiC`: mean of its size.
+
+    Predictions are taken as a label map in which the EARLIER one keeps a contested pixel; one that keeps none is not
+    counted. Void pixels are removed from both maps, and an object that lies wholly in void with them. Classes and scores
+    play no part; a crowd is an object like any other.
+
+    Args:
+        examples: at least one.
+
+    Returns:
+        The four keys above, and `per_image`: the same of every image alone, in order.
+
+    Source:
+        Schmidt et al., "Cell detection with star-convex polygons", MICCAI 2018, Sec. 3 (AP); Kirillov et al., "Panoptic
+        segmentation", CVPR 2019, Eq. 1 (PQ). They differ from us in void: Kirillov et al. drop a false prediction that is
+        more than half void, where we keep its part outside void.
+
+    >>> target = np.array([[1, 1, 1, 1, 1, 0, 2]])
+    >>> scores = evaluate_nuclei([Example.from_label_maps(target, np.array([[1, 1, 1, 0, 0, 0, 2]]))])
+    >>> scores["AP"]  # IoU 3/5 and 1/1: two right, then one right, one missed, one false
+    {0.5: 1.0, 0.6: 1.0, 0.7: 0.3333333333333333, 0.8: 0.3333333333333333, 0.9: 0.3333333333333333}
+    >>> scores["PQ"]  # (3/5 + 1) / 2
+    0.8
+    """
+    per_image = []
+    totals = np.zeros(3)
+    for example in examples:
+        overlap = overlap_label_maps(
+            example.pred_label_map,
+            example.num_preds,
+            example.target_labels,
+            example.num_targets,
+            example.void,
+        )
+        terms = _quality_terms(overlap)
+        totals += terms
+        difference = overlap.num_preds - overlap.num_targets
+        per_image.append(
+            {
+                "AP": {threshold: _precision(overlap, threshold) for threshold in THRESHOLDS},
+                "PQ": _quality(terms),
+                "DiC": float(difference),
+                "absDiC": float(abs(difference)),
+            }
+        )
+    return {
+        "AP": {
+            threshold: float(np.mean([scores["AP"][threshold] for scores in per_image]))
+            for threshold in THRESHOLDS
+        },
+        "PQ": _quality(totals),
+        "DiC": float(np.mean([scores["DiC"] for scores in per_image])),
+        "absDiC": float(np.mean([scores["absDiC"] for scores in per_image])),
+        "per_image": per_image,
+    }
+
+
+def _precision(overlap: LabelOverlap, threshold: float) -> float:
+    """TP / (TP + FP + FN) of one image under a largest one-to-one matching; 1 for an empty image."""
+    right = _num_matched(overlap, threshold)
+    either = overlap.num_preds + overlap.num_targets - right
+    return right / either if either else 1.0
+
+
+def _num_matched(overlap: LabelOverlap, threshold: float) -> int:
+    """Size of the largest one-to-one matching of pairs with IoU >= threshold, for thresholds of at least 1/2.
+
+    Say a prediction reaches IoU 1/2 with two targets. Each holds at least half of it, so each holds exactly half of it
+    and lies wholly inside it, and no other prediction touches either. The same with the parts exchanged. So the pairs
+    form stars, of which a matching takes one pair each, and stars are counted as nodes minus pairs.
+    """
+    chosen = overlap.iou() >= threshold
+    preds, targets = overlap.preds[chosen], overlap.targets[chosen]
+    return len(np.unique(preds)) + len(np.unique(targets)) - len(preds)
+
+
+def _quality_terms(overlap: LabelOverlap) -> Float64[np.ndarray, " 3"]:
+    """Sum of IoU of the pairs above 1/2 (no object is in two of them), their number, and FP + FN."""
+    iou = overlap.iou()
+    iou = iou[iou > 0.5]
+    return np.array(
+        [iou.sum(), len(iou), overlap.num_preds + overlap.num_targets - 2 * len(iou)], dtype=np.float64
+    )
+
+
+def _quality(terms: Float64[np.ndarray, " 3"]) -> float:
+    iou_sum, right, wrong = terms.tolist()
+    return iou_sum / (right + wrong / 2) if right + wrong else 1.0

@@ -1,0 +1,72 @@
+"""Protocol `sds`: AP^r as the program of simultaneous detection and segmentation computes it; R2-IOS is compared by it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from seriatim.metrics.example import Example
+from seriatim.metrics.ranking import THRESHOLDS, ScoredImage, best_from_here_on, precision_at, rank_classes
+
+
+def evaluate_sds(examples: Sequence[Example]) -> dict[str, Any]:
+    """Average precision of ranked masks, each right for the best target that is still free.
+
+    The predictions of a class are taken in the order of their scores (equal ones in the order of the images, then as
+    emitted). Each takes the target of its class and image, not yet taken, with which its IoU is largest, and is right if
+    that IoU is **>** threshold; otherwise it is wrong and takes nothing. AP is the area under the interpolated precision,
+    at all points (VOC 2010 and later).
+
+    Predictions may overlap and count at full extent; an empty one is wrong. A crowd is an object like any other. Void
+    plays no part: a prediction that reaches into void pays for it.
+
+    Args:
+        examples: at least one.
+
+    Returns:
+        `thresholds` (0.1 ... 0.9), `per_class` {class: AP at each threshold, or None without targets}, `mAP` (mean over the
+        classes with targets, at each threshold) and `AP_vol` (mean of `mAP`). All None if there is no target at all.
+
+    Source:
+        Hariharan et al., "Simultaneous detection and segmentation", ECCV 2014, Sec. 4 and its evaluation program. That
+        program loses the predictions on an image without any target, which its data do not contain; ours counts them as
+        wrong.
+
+    >>> target = np.array([[1, 1, 1, 1]])
+    >>> masks = np.array([[[1, 1, 1, 0]], [[1, 1, 1, 1]]], dtype=bool)
+    >>> scores = evaluate_sds([Example(target, [1], pred_masks=masks, pred_scores=[0.9, 0.8])])
+    >>> scores["mAP"][6:]  # at 0.7 the first is right (IoU 0.75) and the second comes late; from 0.8 on only the second
+    [1.0, 0.5, 0.5]
+    """
+    images = [
+        ScoredImage(example.overlap.iou(), example.pred_classes, example.pred_scores, example.target_classes)
+        for example in examples
+    ]
+    return rank_classes(images, _take_best_free, _area_under_envelope)
+
+
+def _take_best_free(
+    iou: Float[np.ndarray, "predictions targets"],
+) -> Bool[np.ndarray, "predictions thresholds"]:
+    num_preds, num_targets = iou.shape
+    right = np.zeros((num_preds, len(THRESHOLDS)), dtype=bool)
+    if not num_targets:
+        return right
+    thresholds = np.array(THRESHOLDS)
+    rows = np.arange(len(THRESHOLDS))
+    taken = np.zeros((len(THRESHOLDS), num_targets), dtype=bool)
+    for index in np.flatnonzero(iou.max(axis=1) > THRESHOLDS[0]):
+        free = np.where(taken, -1.0, iou[index])
+        best = free.argmax(axis=1)
+        hit = free[rows, best] > thresholds
+        right[index] = hit
+        taken[rows[hit], best[hit]] = True
+    return right
+
+
+def _area_under_envelope(
+    right: Bool[np.ndarray, "predictions thresholds"], num_targets: int
+) -> Float[np.ndarray, " thresholds"]:
+    """Recall grows by 1/#targets at every right prediction, at the best precision from there on."""
+    return (right * best_from_here_on(precision_at(right))).sum(axis=0) / num_targets

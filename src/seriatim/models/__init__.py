@@ -1,0 +1,12 @@
+"""The four systems, one paper a file."""
+
+_NAMES = ("rsis",)
+
+
+def names() -> tuple[str, ...]:
+    """The names of the catalogue, sorted; answers without importing torch.
+
+    >>> "rsis" in names()
+    True
+    """
+    return _NAMES

@@ -1,0 +1,1 @@
+"""Network blocks with an equation of their own."""

@@ -1,0 +1,170 @@
+"""A recipe: everything that fixes a training run, in one complete TOML file.
+
+A recipe is the name of one that ships (`seriatim/recipes/NAME.toml`) or a path. Precedence: defaults < file < `--set`.
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from seriatim.core.config import Config, apply_overrides, read_toml
+from seriatim.core.errors import ConfigError, did_you_mean
+from seriatim.data.preparation import PreparationConfig
+from seriatim.data.transforms import AugmentationConfig
+from seriatim.inference.config import InferenceConfig
+
+
+class DataConfig(Config):
+    """Where the pictures come from."""
+
+    source: str
+    """KIND:PATH of the pictures; without `validation` and `test` also of those kept back."""
+    num_validation: int = Field(default=0, ge=0)
+    """Pictures of the source kept back to watch the training."""
+    num_test: int = Field(default=0, ge=0)
+    """Pictures of the source kept back for the numbers that are reported; never looked at in training."""
+    split_seed: int = 0
+    """Draws the split."""
+    validation: str | None = None
+    """KIND:PATH of validation pictures of their own."""
+    test: str | None = None
+    """KIND:PATH of test pictures of their own."""
+
+
+class ModelSection(Config):
+    """Which network."""
+
+    name: str
+    """A name of the catalogue, such as rsis."""
+    config: dict[str, Any] = {}
+    """The network's settings, checked by the network's own config class."""
+
+
+class OptimizerConfig(Config):
+    """Adam and its schedule."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    """Weight decay added to the gradient (adam) or decoupled from it (adamw)."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Of everything but the encoder."""
+    encoder_learning_rate: float | None = Field(default=None, ge=0)
+    """Of the encoder; None for the same."""
+    weight_decay: float = Field(default=1e-6, ge=0)
+    """Of all parameters."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Keep the rate, or let it fall to 1 % over all stages along half a cosine."""
+    warmup: int = Field(default=0, ge=0)
+    """Iterations over which the rate rises from zero."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest norm of the whole gradient."""
+    clip_value: float | None = Field(default=None, gt=0)
+    """Largest absolute value of each element of the gradient."""
+
+
+class CurriculumConfig(Config):
+    """Few objects first, one more each time the validation loss stops falling (RSIS Sec. 4.2)."""
+
+    start: int = Field(default=2, ge=1)
+    """Objects to begin with."""
+    patience: int = Field(default=2, ge=1)
+    """Validations without a better loss before one more object is asked for."""
+
+
+class StageConfig(Config):
+    """A part of the run with its own loss."""
+
+    name: str
+    """What logs call it."""
+    iterations: int = Field(ge=1)
+    """Optimizer updates at the most."""
+    patience: int | None = Field(default=None, ge=1)
+    """End the stage after so many validations without a better loss; None never."""
+    weights: dict[str, Any] = {}
+    """Weights of the terms of the loss, checked by the model's objective."""
+    curriculum: CurriculumConfig | None = None
+    """Number of objects, if it is to grow."""
+    crop_size: tuple[int, int] | None = None
+    """Crops of this size in this stage instead of the augmentation's."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Crops a batch in this stage."""
+
+
+class ValidationConfig(Config):
+    """How the run is watched."""
+
+    every: int = Field(default=500, ge=1)
+    """Iterations between two validations."""
+    num_batches: int = Field(default=8, ge=1)
+    """Validation batches for the loss."""
+    num_pictures: int = Field(default=0, ge=0)
+    """Validation pictures for the protocols; 0 for none, the best weights are then those of the lowest loss."""
+    protocol: Literal["nuclei", "cvppp"] = "nuclei"
+    """Protocol of the score that picks the best weights: AP at 0.5 (nuclei), SBD (cvppp)."""
+
+
+class RuntimeConfig(Config):
+    """What the machine does."""
+
+    batch_size: int = Field(default=8, ge=1)
+    """Crops a batch, over all processes."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic of the network."""
+    num_workers: int = Field(default=0, ge=0)
+    """Processes that draw crops."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of arithmetic; None leaves it to torch."""
+    save_every: int = Field(default=200, ge=1)
+    """Iterations between two checkpoints."""
+    half_weights: bool = False
+    """Store the finished model in 16 bits a weight."""
+
+
+class Recipe(Config):
+    """A whole run."""
+
+    seed: int = 0
+    """Of all chance: weights, crops, teacher."""
+    data: DataConfig
+    model: ModelSection
+    stages: list[StageConfig] = Field(min_length=1)
+    preparation: PreparationConfig = PreparationConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    validation: ValidationConfig = ValidationConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+    @property
+    def num_iterations(self) -> int:
+        """Of all stages, at the most."""
+        return sum(stage.iterations for stage in self.stages)
+
+
+def names() -> tuple[str, ...]:
+    """The recipes that ship."""
+    return tuple(
+        sorted(path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml"))
+    )
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a name or file, with `overrides` such as `optimizer.learning_rate=1e-4` laid over it.
+
+    Raises:
+        ConfigError: naming the file and the key.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        if name_or_path not in names():
+            raise ConfigError(
+                f"{name_or_path}: no such recipe{did_you_mean(name_or_path, names())} (or give the path of a .toml file)"
+            )
+        path = Path(str(_shipped() / f"{name_or_path}.toml"))
+    return Recipe.parse(apply_overrides(read_toml(path), overrides), str(path))
+
+
+def _shipped() -> Any:
+    return files("seriatim") / "recipes"

@@ -1,0 +1,110 @@
+"""A run folder: config.toml environment.json metrics.jsonl checkpoints/ samples/ model/."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from seriatim.core.config import read_toml, to_toml
+from seriatim.core.errors import ConfigError
+from seriatim.core.files import write_atomically
+from seriatim.training.recipe import Recipe
+
+
+class RunFolder:
+    """Paths of a run and its log."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Args:
+            path: of the folder.
+        """
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.samples = path / "samples"
+        self.model = path / "model"
+        self.log_path = path / "metrics.jsonl"
+
+    def create(self, recipe: Recipe) -> None:
+        """Make the folder and write the resolved recipe and the environment.
+
+        Raises:
+            ConfigError: if a run is there already.
+        """
+        if (self.path / "config.toml").exists():
+            raise ConfigError(
+                f"{self.path}: holds a run already; go on with --resume, or choose another folder with --out"
+            )
+        for folder in (self.checkpoints, self.samples):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / "environment.json", json.dumps(environment(), indent=1).encode())
+        self.log_path.touch()
+        write_atomically(self.path / "config.toml", to_toml(recipe.model_dump(mode="json")).encode())
+
+    def check_resumable(self, recipe: Recipe) -> None:
+        """Refuse to go on with another recipe than the run began with.
+
+        Raises:
+            ConfigError: naming the first setting that differs.
+        """
+        if not (self.path / "config.toml").exists():
+            raise ConfigError(f"{self.path}: holds no run to resume")
+        begun = Recipe.parse(read_toml(self.path / "config.toml"), str(self.path / "config.toml"))
+        difference = _first_difference(begun.model_dump(mode="json"), recipe.model_dump(mode="json"), "")
+        if difference:
+            raise ConfigError(f"{self.path}: was begun with another recipe: {difference}")
+
+    def truncate_log(self, num_bytes: int) -> None:
+        """Cut what was logged after the checkpoint that the run goes on from."""
+        if self.log_path.exists() and self.log_path.stat().st_size > num_bytes:
+            os.truncate(self.log_path, num_bytes)
+
+    def log(self, record: dict[str, Any]) -> int:
+        """Append a line to metrics.jsonl; returns the log's length in bytes."""
+        with open(self.log_path, "ab") as file:
+            file.write((json.dumps(record) + "\n").encode())
+            return file.tell()
+
+
+def environment() -> dict[str, Any]:
+    """Python, machine, commit and the versions of everything installed."""
+    return {
+        "python": sys.version.split()[0],
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processors": os.cpu_count(),
+        "commit": commit(),
+        "packages": {
+            one.metadata["Name"]: one.version
+            for one in sorted(distributions(), key=lambda one: one.metadata["Name"].lower())
+        },
+    }
+
+
+def commit() -> str | None:
+    """The commit of this source tree, with a + if it was changed since; None outside of a checkout."""
+    here = Path(__file__).parent
+    try:
+        asked = [
+            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if any(one.returncode for one in asked):
+        return None
+    return asked[0].stdout.strip()[:12] + ("+" if asked[1].stdout.strip() else "")
+
+
+def _first_difference(begun: Any, now: Any, where: str) -> str | None:
+    if isinstance(begun, dict) and isinstance(now, dict):
+        for key in [*begun, *(key for key in now if key not in begun)]:
+            found = _first_difference(begun.get(key), now.get(key), f"{where}.{key}".lstrip("."))
+            if found:
+                return found
+        return None
+    return None if begun == now else f"{where} was {begun!r}, is {now!r}"

@@ -1,0 +1,117 @@
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import nn
+
+from seriatim.core.dense_maps import DenseMaps
+from seriatim.inference.model_folder import ModelDescription
+from seriatim.models import catalogue
+from seriatim.models.rsis import RSISConfig, StepOutput
+
+TINY = {
+    "encoder": "resnet18",
+    "encoder_depth": 3,
+    "levels": 3,
+    "width": 8,
+    "input_channels": 1,
+    "max_steps": 4,
+    "stop_threshold": 0.0,
+    "seed_threshold": 0.0,
+    "mask_threshold": 0.45,
+    "min_area_fraction": 0.0,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    return {**TINY, "extensions": {"pyramid_channels": 8, "gaze": True}}
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tiny_config):
+    return catalogue.build("rsis", tiny_config, seed=3).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_description(tiny_config):
+    return describe(tiny_config)
+
+
+def describe(config, **parts):
+    values = {"model": {"name": "rsis", "config": config}, "preparation": {"channels": 1}, **parts}
+    return ModelDescription.parse(values)
+
+
+class OracleGaze(NamedTuple):
+    maps: DenseMaps
+
+
+class OracleMemory(NamedTuple):
+    values: torch.Tensor
+    parts: torch.Tensor
+    gaze: OracleGaze
+
+    def select(self, images):
+        return OracleMemory(self.values[images], self.parts[images], self.gaze)
+
+
+class OracleState(NamedTuple):
+    steps: torch.Tensor
+
+    def select(self, images):
+        return OracleState(self.steps[images])
+
+
+class Oracle(nn.Module):
+    """Finds the bright patches of a picture without fault, one a step, from top to bottom."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = RSISConfig(input_channels=1, max_steps=500, min_area_fraction=0.0, extensions={"gaze": True, "pyramid_channels": 8})
+        self.place = nn.Parameter(torch.zeros(1))
+        self.num_encoded, self.num_steps, self.batches = 0, 0, []
+
+    def encode(self, images):
+        self.num_encoded += len(images)
+        values = images[:, 0]
+        parts = np.stack([ndimage.label(one > 0.5)[0] for one in values.numpy()])
+        seeds, sizes = np.full(parts.shape, -6.0), np.zeros(parts.shape)
+        for index, labels in enumerate(parts):
+            for number in range(1, labels.max() + 1):
+                depth = ndimage.distance_transform_edt(labels == number)
+                peak = np.unravel_index(depth.argmax(), depth.shape)
+                seeds[index][peak] = 6.0
+                sizes[index][labels == number] = np.log2(np.sqrt(4 * (labels == number).sum() / np.pi) / 16)
+        zeros = torch.zeros(parts.shape)
+        maps = DenseMaps(zeros, torch.from_numpy(seeds).float(), torch.zeros(len(parts), 2, *parts.shape[1:]), torch.from_numpy(sizes).float())
+        return OracleMemory(values, torch.from_numpy(parts.astype(np.int64)), OracleGaze(maps))
+
+    def initial_state(self, memory, batch):
+        return OracleState(torch.zeros(batch, dtype=torch.int64))
+
+    def step(self, memory, state):
+        self.num_steps += 1
+        self.batches.append(len(state.steps))
+        numbers = state.steps + 1
+        chosen = memory.parts == numbers[:, None, None]
+        near = torch.nn.functional.max_pool2d(chosen.float(), 3, 1, 1) > 0
+        logits = torch.where(near, (memory.values - 0.5) * 20, torch.full_like(memory.values, -10.0))
+        left = (memory.parts.flatten(1).amax(dim=1) >= numbers).float()
+        count = len(numbers)
+        return StepOutput(logits, torch.zeros(count, 1), torch.full((count,), 3.0), left), OracleState(numbers)
+
+
+@pytest.fixture
+def oracle():
+    return Oracle()
+
+
+def paint_discs(size, centres, radius):
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    labels = np.zeros(size, dtype=np.int32)
+    for number, (y, x) in enumerate(centres, start=1):
+        labels[(rows - y) ** 2 + (columns - x) ** 2 <= radius**2] = number
+    return labels
