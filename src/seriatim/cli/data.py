@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -24,7 +27,9 @@ def data() -> None:
 
 @app.command()
 def make(
-    kind: Annotated[Generator, typer.Argument(help="rosettes: plants seen from above, with their leaves.", show_default=False)],
+    kind: Annotated[
+        Generator, typer.Argument(help="rosettes: plants seen from above, with their leaves.", show_default=False)
+    ],
     count: Annotated[int, typer.Option(min=1, help="Number of pictures.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Gets images/ and labels/.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Of the first picture; the next have the next seeds.")] = 0,

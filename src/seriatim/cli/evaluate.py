@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,27 +13,53 @@ import typer
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
+class Part(StrEnum):
+    """Of the data of a recipe."""
+
+    training = "training"
+    validation = "validation"
+    test = "test"
+
+
 @app.command()
 def evaluate(
-    data: Annotated[str, typer.Option(metavar="KIND:PATH", help="The data set, such as folder:plants.", show_default=False)],
-    protocol: Annotated[list[str], typer.Option(metavar="NAME...", help="Protocols, such as nuclei or cvppp.", show_default=False)],
+    data: Annotated[
+        str, typer.Option(metavar="KIND:PATH", help="The data set, such as folder:plants.", show_default=False)
+    ],
+    protocol: Annotated[
+        list[str], typer.Option(metavar="NAME...", help="Protocols, such as nuclei or cvppp.", show_default=False)
+    ],
     more_protocols: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="NAME", show_default=False)] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.", show_default=False
+        ),
     ] = None,
     predictions: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Label maps: NAME.png, NAME.labels.png or the same with .tif.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Label maps: NAME.png, NAME.labels.png or the same with .tif.", show_default=False
+        ),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers here; - for stdout.", show_default=False)
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write all numbers here; - for stdout.", show_default=False),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Take the first N pictures only.", show_default=False)] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="RECIPE", help="Take only the part of the data that this recipe keeps back.", show_default=False),
+    ] = None,
+    part: Annotated[Part, typer.Option(help="With --recipe: which part.")] = Part.test,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Take the first N pictures only.", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of arithmetic.", show_default=False)] = None,
 ) -> None:
     """Score a model, or label maps, under official protocols.
 
-    Give one of --model and --predictions. A table goes to stdout, unless the numbers go there with --json -.
+    Give one of --model and --predictions. With --recipe, only the pictures that a recipe keeps back from the data are taken. A table goes to stdout, unless the numbers go there with --json -.
     """
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ConfigError
@@ -43,9 +70,11 @@ def evaluate(
 
     if (model is None) == (predictions is None):
         raise ConfigError("evaluate: give one of --model and --predictions")
-    protocols = list(dict.fromkeys(name for word in [*protocol, *(more_protocols or [])] for name in word.split(",") if name))
+    protocols = list(
+        dict.fromkeys(name for word in [*protocol, *(more_protocols or [])] for name in word.split(",") if name)
+    )
     check_protocols(protocols)
-    source = open_source(data)
+    source = open_source(data) if recipe is None else _part(data, recipe, part)
     if limit is not None:
         source = Subset(source, range(min(limit, len(source))))
     started = time.perf_counter()
@@ -56,7 +85,8 @@ def evaluate(
             assert predictions is not None
             scores = evaluate_label_maps(predictions, source, protocols, progress.pictures)
     judged = {"model": model} if model is not None else {"predictions": str(predictions)}
-    facts = {"data": data, **judged, "pictures": len(source), "seconds": round(time.perf_counter() - started, 3)}
+    kept_back = {} if recipe is None else {"recipe": recipe, "part": part.value}
+    facts = {"data": data, **kept_back, **judged, "pictures": len(source), "seconds": round(time.perf_counter() - started, 3)}
     text = json.dumps({**facts, **scores}, indent=1) + "\n"
     if json_file == Path("-"):
         sys.stdout.write(text)
@@ -67,6 +97,14 @@ def evaluate(
         typer.echo(f"{name}: {len(source)} pictures of {data}")
         for key, value in _rows(result):
             typer.echo(f"  {key:<28} {value}")
+
+
+def _part(data: str, recipe: str, part: Part) -> Any:
+    """The part of the data that the recipe's split makes of them."""
+    from seriatim.training.recipe import load_recipe
+    from seriatim.training.splits import open_splits
+
+    return getattr(open_splits(load_recipe(recipe).data.model_copy(update={"source": data})), part.value)
 
 
 def _load(model: str, device: str, threads: int | None) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -47,21 +47,28 @@ class _Verbs(TyperGroup):
         return args[0], get_command(import_module(VERBS[args[0]][0]).app), args[1:]
 
 
-def _say_version(asked: bool) -> None:
+def _say_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"seriatim {__version__}")
         raise typer.Exit
+    return asked
 
 
 _app = typer.Typer(
-    cls=_Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @_app.callback()
 def _seriatim(
-    version: bool = typer.Option(False, "--version", help="Say the version and exit.", is_eager=True, callback=_say_version),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (with any verb)."),
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version and exit.", is_eager=True, callback=_say_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (with any verb).")] = False,
 ) -> None:
     """Segment and count the objects of a picture one after another."""
 
@@ -104,10 +111,11 @@ def _run(words: list[str]) -> int:
     except typer.Abort:
         return 1
     except Exception as error:
-        if not hasattr(error, "show") or not hasattr(error, "exit_code"):  # the parser's own errors have both
+        show = getattr(error, "show", None)  # the parser's own errors know how to show themselves
+        if show is None:
             raise
-        error.show()
-        return error.exit_code
+        show()
+        return int(getattr(error, "exit_code", 2))
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
 

@@ -9,8 +9,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=
 
 @app.command()
 def models(
-    action: Annotated[str, typer.Argument(metavar="[list|show]", help="List the models, or show the card of one.")] = "list",
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The model to show: a name, a run folder or a model folder.")] = None,
+    action: Annotated[
+        str, typer.Argument(metavar="[list|show]", help="List the models, or show the card of one.")
+    ] = "list",
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The model to show: a name, a run folder or a model folder.")
+    ] = None,
 ) -> None:
     """List the models that ship, or show one."""
     from seriatim.core.errors import ConfigError, did_you_mean

@@ -17,10 +17,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=
 
 @app.command()
 def segment(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures, or folders that are searched for pictures.", show_default=False)],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Pictures, or folders that are searched for pictures.", show_default=False),
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is written.", show_default=False)],
-    model: Annotated[str | None, typer.Option(metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.")] = None,
-    formats: Annotated[str, typer.Option(metavar="LIST", help="What is written, with commas.")] = "labels,overlay,coco,counts",
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.")
+    ] = None,
+    formats: Annotated[
+        str, typer.Option(metavar="LIST", help="What is written, with commas.")
+    ] = "labels,overlay,coco,counts",
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout, as JSON.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of arithmetic.", show_default=False)] = None,
@@ -39,7 +46,9 @@ def segment(
     if not pictures:
         raise ImageError(f"{', '.join(map(str, paths))}: holds no pictures")
     if model is None:
-        _say(f"no --model given: taking {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)")
+        _say(
+            f"no --model given: taking {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)"
+        )
     folder = find_model_folder(model or DEFAULT_MODEL)
 
     import torch
@@ -53,13 +62,20 @@ def segment(
     failed = _segment_all(predictor, pictures, output_stems(pictures, out), results)
     if as_json:
         counts = [{"file": one.file, "count": one.count, "seconds": round(one.seconds, 3)} for one in results.results]
-        typer.echo(json.dumps({"files": counts, "failed": [{"file": file, "reason": reason} for file, reason in failed.items()]}, indent=1))
+        typer.echo(
+            json.dumps(
+                {"files": counts, "failed": [{"file": file, "reason": reason} for file, reason in failed.items()]},
+                indent=1,
+            )
+        )
     if failed:
         _say(f"{len(failed)} of {len(pictures)} pictures could not be segmented")
         raise typer.Exit(1 if len(failed) == len(pictures) else 3)
 
 
-def _segment_all(predictor: "Predictor", pictures: list[Path], stems: list[str], results: "ResultFolder") -> dict[str, str]:
+def _segment_all(
+    predictor: "Predictor", pictures: list[Path], stems: list[str], results: "ResultFolder"
+) -> dict[str, str]:
     """Each picture in turn; returns those that failed with the reason. What is done is written even if the call is stopped."""
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ImageError
@@ -79,7 +95,9 @@ def _segment_all(predictor: "Predictor", pictures: list[Path], stems: list[str],
                 else:
                     seconds = time.perf_counter() - started
                     results.add(str(picture), stem, pixels, instances, seconds)
-                    _say(f"{picture}: {len(instances)} {'object' if len(instances) == 1 else 'objects'} ({seconds:.1f} s)")
+                    _say(
+                        f"{picture}: {len(instances)} {'object' if len(instances) == 1 else 'objects'} ({seconds:.1f} s)"
+                    )
                 progress.picture_done()
     finally:
         results.finish()

@@ -13,10 +13,15 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe that ships, or a TOML file.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe that ships, or a TOML file.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder.", show_default=False)],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=value", help="Overrides a setting of the recipe; repeatable.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="a.b=value", help="Overrides a setting of the recipe; repeatable.", show_default=False
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
@@ -56,9 +61,22 @@ class TrainingProgress:
         self._bar: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
 
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+            )
             self._bar = Progress(*columns, console=Console(stderr=True))
             self._task = self._bar.add_task("", total=total)
 

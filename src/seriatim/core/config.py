@@ -3,6 +3,7 @@
 A class of settings derives from `Config`; every field carries its default, its range and a line that says what it is.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     >>> apply_overrides({"optimizer": {"learning_rate": 0.1}}, ["optimizer.learning_rate=1e-3"])
     {'optimizer': {'learning_rate': 0.001}}
     """
-    result = {key: value for key, value in values.items()}
+    result = dict(values)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
@@ -99,6 +100,10 @@ def _set(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str
         result[path[0]] = value
         return result
     inner = result.get(path[0], {})
+    if isinstance(inner, list) and path[1].isdigit() and int(path[1]) < len(inner) and len(path) > 2:
+        number = int(path[1])
+        result[path[0]] = [*inner[:number], _set(inner[number], path[2:], value), *inner[number + 1 :]]
+        return result
     result[path[0]] = _set(inner if isinstance(inner, Mapping) else {}, path[1:], value)
     return result
 
@@ -144,8 +149,7 @@ def _toml_value(value: Any) -> str:
         case int() | float():
             return repr(value)
         case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-            return f'"{escaped}"'
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(_toml_value(item) for item in value)}]"
         case _:

@@ -1,5 +1,6 @@
 """Files that are either the old or the new one, never half of each."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -25,20 +26,27 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(beside, path)
         _flush_folder(path.parent)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        _remove(beside)
         raise FileWriteError(f"{path}: could not write {len(data)} bytes: {error.strerror or error}") from error
     except BaseException:
-        beside.unlink(missing_ok=True)
+        _remove(beside)
         raise
 
 
 def remove_litter(folder: Path) -> None:
     """Remove what a killed `write_atomically` may have left in `folder`."""
     for path in folder.glob(".*.part"):
-        path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -16,6 +16,9 @@ from seriatim.core import rle
 from seriatim.core.errors import DataError, ShapeError
 from seriatim.core.shapes import Box, Size, box_slices, check_label_map
 
+MOST_DIRECT_LABELS = 2**22
+"""Up to this number, labels are looked up as they are; larger ones are renumbered first, which takes more memory."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
@@ -102,7 +105,7 @@ class Instances:
         """One instance by its number, or several by a slice, a bool array or an array of numbers.
 
         Raises:
-            ShapeError: if a bool array has not one entry an instance.
+            ShapeError: if a bool array has not one entry an instance, or the index is of another kind.
         """
         if isinstance(index, int | np.integer):
             return self.instances[index]
@@ -113,6 +116,10 @@ class Instances:
             if chosen.shape != (len(self),):
                 raise ShapeError(f"a bool index needs one entry an instance ({len(self)}), came shape {chosen.shape}")
             chosen = np.flatnonzero(chosen)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise ShapeError(
+                f"an index is a number, a slice, or one axis of bools or integers; came {chosen.dtype} of shape {chosen.shape}"
+            )
         return Instances(self.size, [self.instances[int(position)] for position in chosen])
 
     @property
@@ -166,14 +173,17 @@ class Instances:
             ShapeError: if `labels` is no label map.
         """
         check_label_map(labels)
-        numbers, dense = np.unique(labels, return_inverse=True)
-        dense = dense.reshape(labels.shape) + (0 if len(numbers) and numbers[0] == 0 else 1)
+        if labels.size and int(labels.max()) > MOST_DIRECT_LABELS:
+            numbers, dense = np.unique(labels, return_inverse=True)
+            labels = dense.reshape(labels.shape) + (0 if numbers[0] == 0 else 1)
+        numbered = labels.astype(np.int32, copy=False)
         found = []
-        for number, window in enumerate(ndimage.find_objects(dense.astype(np.int32, copy=False)), start=1):
+        windows = ndimage.find_objects(numbered) if numbered.size else []
+        for number, window in enumerate(windows, start=1):
             if window is None:
                 continue
             rows, columns = window
-            mask = dense[window] == number
+            mask = numbered[window] == number
             found.append(Instance((rows.start, columns.start, rows.stop, columns.stop), mask, step=len(found)))
         return cls((labels.shape[0], labels.shape[1]), found)
 
@@ -214,9 +224,12 @@ class Instances:
             code = annotation.get("segmentation")
             if not isinstance(code, dict):
                 raise DataError(f"{where}: expected a run-length code, came {type(code).__name__}")
+            if not isinstance(code.get("size"), Sequence) or tuple(code["size"]) != tuple(size):
+                raise DataError(f"{where}: is of a picture of {code.get('size')} pixels, expected {list(size)}")
             box, mask = rle.decode(code, where)
-            if tuple(code["size"]) != tuple(size):
-                raise DataError(f"{where}: is of a picture of {tuple(code['size'])} pixels, expected {tuple(size)}")
-            score, class_id = float(annotation.get("score", 1.0)), int(annotation.get("category_id", 0))
+            try:
+                score, class_id = float(annotation.get("score", 1.0)), int(annotation.get("category_id", 0))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise DataError(f"{where}: score or category_id is no number ({error})") from None
             found.append(Instance(box, mask, score=score, class_id=class_id, step=index))
         return cls(size, found)

@@ -13,6 +13,9 @@ from jaxtyping import Bool, Int
 from seriatim.core.errors import DataError
 from seriatim.core.shapes import Box, Size
 
+MOST_PIXELS = 2**32 - 1
+"""Pixels of a picture at the most; COCO's counts have 32 bits."""
+
 
 def encode(box: Box, mask: Bool[np.ndarray, "box_height box_width"], size: Size) -> dict[str, Any]:
     """The compressed COCO code of a mask that lies at `box` in a picture of `size`.
@@ -50,7 +53,9 @@ def decode(code: dict[str, Any], where: str = "segmentation") -> tuple[Box, Bool
         counts = _decompress(raw, where) if isinstance(raw, str | bytes) else np.asarray(raw, dtype=np.int64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: not a run-length code ({error})") from None
-    if height < 1 or width < 1 or counts.ndim != 1 or (counts < 0).any() or int(counts.sum()) != height * width:
+    if not (height >= 1 and width >= 1 and height * width <= MOST_PIXELS):
+        raise DataError(f"{where}: {height} x {width} pixels are no picture")
+    if counts.ndim != 1 or ((counts < 0) | (counts > MOST_PIXELS)).any() or sum(counts.tolist()) != height * width:
         raise DataError(f"{where}: run lengths do not add up to {height} x {width} pixels")
     borders = np.cumsum(counts)
     starts, ends = borders[0:-1:2], borders[1::2]
@@ -83,7 +88,7 @@ def _compress(counts: Int[np.ndarray, " runs"]) -> str:
 
 
 def _decompress(text: str | bytes, where: str) -> Int[np.ndarray, " runs"]:
-    groups = (text.encode("ascii", "replace") if isinstance(text, str) else text)[:]
+    groups = text.encode("ascii") if isinstance(text, str) else text
     counts: list[int] = []
     value = shift = 0
     for character in groups:

@@ -18,17 +18,32 @@ from seriatim.core.errors import CheckpointError
 from seriatim.core.files import write_atomically
 
 DIGEST_KEY = "sha256"
+METADATA = "__metadata__"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to `path` in one piece.
+    """Write tensors and metadata to `path` in one piece; the same content gives the same bytes.
 
     Raises:
         FileWriteError: if the disk does not take them.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     marked = {**metadata, DIGEST_KEY: _digest(kept, metadata)}
-    write_atomically(path, safetensors.torch.save(kept, marked))
+    write_atomically(path, _in_order(safetensors.torch.save(kept, marked)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata sorted, which safetensors writes in the order of chance."""
+    length = _header_length(data)
+    header = json.loads(data[8 : 8 + length])
+    header = {METADATA: dict(sorted(header.pop(METADATA).items())), **header}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((struct.pack("<Q", len(text)), text, memoryview(data)[8 + length :]))
+
+
+def _header_length(data: bytes) -> int:
+    return struct.unpack("<Q", data[:8])[0]
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -43,8 +58,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         tensors = safetensors.torch.load(data)
-        (length,) = struct.unpack("<Q", data[:8])
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        metadata = json.loads(data[8 : 8 + _header_length(data)]).get(METADATA) or {}
     except (SafetensorError, ValueError, struct.error, KeyError, AttributeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"{path}: is no intact safetensors file: {str(error)[:200]}") from None
     found = metadata.pop(DIGEST_KEY, None)
@@ -60,5 +74,6 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+        if tensor.numel():
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

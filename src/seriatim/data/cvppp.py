@@ -18,7 +18,7 @@ LABEL_END = "_label.png"
 class CvpppSource:
     """Plants with their leaves, in the order of set and name."""
 
-    class_names = ("leaf",)
+    class_names: tuple[str, ...] = ("leaf",)
 
     def __init__(self, folder: Path) -> None:
         """

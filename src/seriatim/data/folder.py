@@ -12,7 +12,7 @@ from seriatim.data.samples import Sample, without_gaps
 class FolderSource:
     """Pictures and label maps of one folder, in the order of their names."""
 
-    class_names = ("object",)
+    class_names: tuple[str, ...] = ("object",)
 
     def __init__(self, folder: Path) -> None:
         """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from jaxtyping import Float32, Int32
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from seriatim.core.errors import DataError, ImageError, ShapeError
 from seriatim.core.shapes import check_image_array, check_label_map
@@ -25,6 +25,9 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff",
 
 MAX_PIXELS = 300_000_000
 """Pictures with more pixels are refused before they are decoded."""
+
+ORIENTATION_TAG = 0x0112
+"""Of EXIF and TIFF."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ def read_pixels(path: Path) -> np.ndarray:
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
     try:
-        pixels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_with_pillow(path)
+        pixels = _read_tiff(path) if _is_tiff(path) else _read_with_pillow(path)
         check_image_array(pixels, str(path))
     except (ImageError, ShapeError) as error:
         raise ImageError(str(error)) from None
@@ -55,25 +58,36 @@ def read_pixels(path: Path) -> np.ndarray:
     return pixels
 
 
+def _is_tiff(path: Path) -> bool:
+    """By its first bytes, whatever its name says."""
+    with open(path, "rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def _read_with_pillow(path: Path) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=FORMATS) as picture:
+            # an open file, since Pillow maps a file of known name into memory and then garbles turned TIFFs
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
                 _check_pixel_count(path, picture.size[1], picture.size[0])
-                if getattr(picture, "n_frames", 1) > 1:
-                    logger.warning("%s: has %d frames; the first is taken", path, picture.n_frames)
-                picture.load()
+                num_frames = getattr(picture, "n_frames", 1)
+                if num_frames > 1:
+                    logger.warning("%s: has %d frames; the first is taken", path, num_frames)
                 return from_pillow(picture)
         except UnidentifiedImageError:
             raise ImageError(f"{path}: not a picture in a known format ({', '.join(FORMATS)})") from None
-        except Image.DecompressionBombError:
-            raise ImageError(f"{path}: more than {MAX_PIXELS} pixels") from None
+        except Image.DecompressionBombError as error:
+            raise ImageError(f"{path}: too many pixels: {error}") from None
 
 
 def from_pillow(picture: Image.Image) -> np.ndarray:
     """The pixels of a picture of Pillow's, upright, as `read_pixels` gives them."""
-    picture = ImageOps.exif_transpose(picture)
+    picture.load()  # which turns a TIFF, and takes its orientation away
+    return _upright(_levels(picture), _orientation(picture))
+
+
+def _levels(picture: Image.Image) -> np.ndarray:
     match picture.mode:
         case "1":
             return np.asarray(picture, dtype=bool)
@@ -92,26 +106,52 @@ def from_pillow(picture: Image.Image) -> np.ndarray:
             return np.asarray(picture.convert("RGB"))
 
 
+def _orientation(picture: Image.Image) -> int:
+    """EXIF's, 1 to 8; 1 (upright) where there is none or it cannot be read."""
+    try:
+        return int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # a damaged EXIF block is no reason to refuse the pixels
+        return 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored pixels turned as EXIF says; Pillow's own turn garbles 16 bits."""
+    turned = pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else pixels
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
+
+
 def _read_tiff(path: Path) -> np.ndarray:
     with tifffile.TiffFile(path) as file:
         if not file.pages:
             raise ImageError(f"{path}: has no pages")
         page: Any = file.pages[0]
         _check_pixel_count(path, page.imagelength, page.imagewidth)
-        if (
-            page.photometric.name in ("PALETTE", "SEPARATED", "YCBCR")
-            or (page.tags.get("Orientation") is not None
-            and page.tags["Orientation"].value != 1)
-        ):
+        if page.photometric.name in ("PALETTE", "SEPARATED", "YCBCR"):
+            return _read_with_pillow(path)
+        try:
+            pixels = page.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            if page.samplesperpixel > 1 and page.bitspersample > 8:  # Pillow would keep 8 of the bits
+                raise ImageError(
+                    f"{path}: {page.bitspersample}-bit colours with {page.compression.name} compression need the package imagecodecs; "
+                    "install it, or save the picture without compression"
+                ) from None
             return _read_with_pillow(path)
         if len(file.pages) > 1:
             logger.warning("%s: has %d pages; the first is taken", path, len(file.pages))
-        pixels = page.asarray()
     if page.photometric.name == "MINISWHITE" and pixels.dtype.kind in "bu":
         pixels = ~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels
     if pixels.ndim == 3 and page.planarconfig.name == "SEPARATE":
         pixels = np.moveaxis(pixels, 0, -1)
-    return pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+    pixels = pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+    orientation = page.tags.get("Orientation")
+    return pixels if orientation is None or pixels.ndim not in (2, 3) else _upright(pixels, int(orientation.value))
 
 
 def _check_pixel_count(path: Path, height: int, width: int) -> None:
@@ -131,7 +171,7 @@ def to_float_image(pixels: np.ndarray, where: str = "image") -> Float32[np.ndarr
     [[[0.0, 1.0]]]
     """
     check_image_array(pixels, where)
-    match pixels.dtype:
+    match pixels.dtype.newbyteorder("="):
         case np.uint8 | np.uint16:
             values = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
         case np.bool_:
@@ -156,7 +196,7 @@ def read_label_map(path: Path) -> Int32[np.ndarray, "height width"]:
     """
     try:
         if path.suffix.lower() == ".png":
-            with Image.open(path, formats=("PNG",)) as picture:
+            with open(path, "rb") as file, Image.open(file, formats=("PNG",)) as picture:
                 labels = np.asarray(picture)  # palette pictures hold the labels themselves
         else:
             labels = read_pixels(path)

@@ -111,4 +111,4 @@ def rescale(
     if image.shape[1:] == size:
         return image
     shrinks = size[0] < image.shape[1] or size[1] < image.shape[2]
-    return resize(image, (image.shape[0], *size), order=1, anti_aliasing=shrinks).astype(np.float32)
+    return np.asarray(resize(image, (image.shape[0], *size), order=1, anti_aliasing=shrinks)).astype(np.float32)

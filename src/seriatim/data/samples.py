@@ -1,7 +1,7 @@
 """`Sample`, what every reader of a data set yields, and `Source`, what every reader is."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32
@@ -26,6 +26,7 @@ class Sample:
     ignore: Bool[np.ndarray, "height width"] | None = None
 
 
+@runtime_checkable
 class Source(Protocol):
     """A data set: its length, the names of its pictures and classes, and a sample by its number."""
 

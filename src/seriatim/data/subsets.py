@@ -45,4 +45,8 @@ def split(source: Source, num_validation: int, num_test: int, seed: int) -> tupl
         )
     order = np.random.default_rng((seed, 3)).permutation(len(source))
     test, validation, training = np.split(order, (num_test, num_test + num_validation))
-    return Subset(source, np.sort(training)), Subset(source, np.sort(validation)), Subset(source, np.sort(test))
+    return (
+        Subset(source, np.sort(training).tolist()),
+        Subset(source, np.sort(validation).tolist()),
+        Subset(source, np.sort(test).tolist()),
+    )

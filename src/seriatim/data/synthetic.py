@@ -16,7 +16,7 @@ from seriatim.data.samples import Sample
 class RosetteSource:
     """Synthetic plants seen from above, with their leaves."""
 
-    class_names = ("leaf",)
+    class_names: tuple[str, ...] = ("leaf",)
 
     def __init__(self, count: int, seed: int = 0) -> None:
         """

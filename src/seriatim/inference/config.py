@@ -22,6 +22,8 @@ class InferenceConfig(Config):
     """Two cut parts are one object if they agree in the strip that both tiles see: intersection over union of at least this."""
     max_hidden: float = Field(default=0.5, gt=0, le=1)
     """An object is dropped as found twice if more than this share of it belongs to objects found before it."""
+    solid: bool = False
+    """Every object is its largest connected part, with its holes filled."""
     min_area: int = Field(default=1, ge=1)
     """Objects with fewer pixels of the original picture are dropped."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -65,12 +65,18 @@ def predicted_diameters(maps: DenseMaps, size: tuple[int, int]) -> Float[np.ndar
     return np.array(found)
 
 
-def _windows(image: Float32[np.ndarray, "channels height width"], scale: float) -> Float32[np.ndarray, "windows channels height width"]:
+def _windows(
+    image: Float32[np.ndarray, "channels height width"], scale: float
+) -> Float32[np.ndarray, "windows channels window_height window_width"]:
     """One to four windows at `scale`, in the picture's quarters, or all of a picture that is small."""
     spans = []
     for extent in image.shape[1:]:
         wanted = round(WINDOW / scale)
-        spans.append([(0, extent)] if extent <= 1.5 * wanted else [(start, start + wanted) for start in _quarters(extent, wanted)])
+        spans.append(
+            [(0, extent)]
+            if extent <= 1.5 * wanted
+            else [(start, start + wanted) for start in _quarters(extent, wanted)]
+        )
     crops = [image[:, y0:y1, x0:x1] for y0, y1 in spans[0] for x0, x1 in spans[1]]
     size = (max(1, round(crops[0].shape[1] * scale)), max(1, round(crops[0].shape[2] * scale)))
     padding = [(0, 0), (0, 0), *((0, -extent % 32) for extent in size)]

@@ -70,7 +70,9 @@ def evaluate_label_maps(
     missing = [source.name(index) for index, path in enumerate(paths) if path is None]
     if missing:
         rest = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise DataError(f"{folder}: no label map for {', '.join(missing[:5])}{rest} (expected NAME.png, NAME.labels.png or .tif)")
+        raise DataError(
+            f"{folder}: no label map for {', '.join(missing[:5])}{rest} (expected NAME.png, NAME.labels.png or .tif)"
+        )
     by_name = {source.name(index): path for index, path in enumerate(paths) if path is not None}
 
     def read(sample: Sample) -> Instances:
@@ -104,5 +106,10 @@ def _evaluate(
 def _example(sample: Sample, found: Instances) -> Example:
     """Truth and predictions; the latter as a label map, since none overlaps another."""
     return Example.from_label_maps(
-        sample.labels, found.label_map(), found.scores, found.class_ids, target_classes=sample.classes, void=sample.ignore
+        sample.labels,
+        found.label_map(),
+        found.scores,
+        found.class_ids,
+        target_classes=sample.classes,
+        void=sample.ignore,
     )

@@ -75,7 +75,9 @@ def encode_coco(results: Sequence[Result], class_names: Sequence[str]) -> bytes:
         for annotation in result.annotations:
             annotations.append({**annotation, "id": len(annotations) + 1, "image_id": image_id})
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names, start=1)]
-    return json.dumps({"images": images, "annotations": annotations, "categories": categories}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"images": images, "annotations": annotations, "categories": categories}, separators=(",", ":")
+    ).encode()
 
 
 def encode_counts(results: Sequence[Result], class_names: Sequence[str]) -> bytes:
@@ -88,7 +90,10 @@ def encode_counts(results: Sequence[Result], class_names: Sequence[str]) -> byte
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-PICTURE_FORMATS: dict[str, Callable[[np.ndarray, Instances], tuple[str, bytes]]] = {"labels": encode_labels, "overlay": encode_overlay}
+PICTURE_FORMATS: dict[str, Callable[[np.ndarray, Instances], tuple[str, bytes]]] = {
+    "labels": encode_labels,
+    "overlay": encode_overlay,
+}
 """Name of a format -> ending and bytes of one file a picture, from its pixels and objects."""
 
 CALL_FORMATS: dict[str, tuple[str, Callable[[Sequence[Result], Sequence[str]], bytes]]] = {
@@ -190,10 +195,17 @@ def draw_overlay(pixels: np.ndarray, instances: Instances) -> Image.Image:
         shown[y0:y1, x0:x1][_outline(instance.mask, thickness)] = _colour(number)
     overlay = Image.fromarray(shown)
     draw = ImageDraw.Draw(overlay)
-    font = ImageFont.load_default(_font_size(instances))
+    size = _font_size(instances)
+    font = ImageFont.load_default(size)
     for number, instance in enumerate(instances, start=1):
         draw.text(
-            _middle(instance), str(number), fill=_colour(number), font=font, anchor="mm", stroke_width=max(1, round(font.size / 9)), stroke_fill=(0, 0, 0)
+            _middle(instance),
+            str(number),
+            fill=_colour(number),
+            font=font,
+            anchor="mm",
+            stroke_width=max(1, round(size / 9)),
+            stroke_fill=(0, 0, 0),
         )
     return overlay
 
@@ -208,13 +220,17 @@ def as_shown(pixels: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def _outline(mask: Bool[np.ndarray, "height width"], thickness: int) -> Bool[np.ndarray, "height width"]:
-    return mask & ~ndimage.binary_erosion(mask, np.ones((3, 3), dtype=bool), iterations=thickness)
+    inside = ndimage.binary_erosion(mask, np.ones((3, 3), dtype=bool), iterations=thickness)
+    return np.logical_and(mask, np.logical_not(inside))
 
 
 def _colour(number: int) -> tuple[int, int, int]:
-    """A light colour; hues of neighbouring numbers lie far apart on the wheel."""
-    red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1.0, (0.75, 0.55, 0.9)[number % 3], 1.0)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    """A light colour; hues of neighbouring numbers lie far apart on the wheel, and blue is lightened to be seen on black."""
+    rgb = np.array(colorsys.hsv_to_rgb(number * 0.618034 % 1.0, (0.75, 0.55, 0.9)[number % 3], 1.0))
+    luminance = float(rgb @ (0.2126, 0.7152, 0.0722))
+    rgb += (1 - rgb) * max(0.0, (0.45 - luminance) / (1 - luminance))
+    red, green, blue = (round(255 * float(value)) for value in rgb)
+    return red, green, blue
 
 
 def _font_size(instances: Instances) -> int:
@@ -225,6 +241,6 @@ def _font_size(instances: Instances) -> int:
 
 def _middle(instance: Instance) -> tuple[float, float]:
     """(x, y) of the pixel that lies deepest inside the object."""
-    depth = ndimage.distance_transform_edt(np.pad(instance.mask, 1))[1:-1, 1:-1]
+    depth = np.asarray(ndimage.distance_transform_edt(np.pad(instance.mask, 1)))[1:-1, 1:-1]
     y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
     return instance.box[1] + float(x) + 0.5, instance.box[0] + float(y) + 0.5

@@ -46,22 +46,28 @@ def output_stems(pictures: Sequence[Path], results: Path) -> list[str]:
     ['leaf', 'leaf.jpg', 'b.leaf']
     """
     inputs = {_folded(path.resolve()) for path in pictures}
+    names: set[str] = set()
     taken: set[str] = set()
     stems = []
     for path in pictures:
         stem = next(
             stem
-            for stem in _candidates(path)
-            if stem.lower() not in taken and not any(_folded((results / f"{stem}{ending}").resolve()) in inputs for ending in OWN_ENDINGS)
+            for stem in _candidates(path, is_first_of_name=path.name.lower() not in names)
+            if stem.lower() not in taken
+            and not any(_folded((results / f"{stem}{ending}").resolve()) in inputs for ending in OWN_ENDINGS)
         )
+        names.add(path.name.lower())
         taken.add(stem.lower())
         stems.append(stem)
     return stems
 
 
-def _candidates(path: Path) -> Iterator[str]:
+def _candidates(path: Path, is_first_of_name: bool) -> Iterator[str]:
     folder = path.resolve().parent.name
-    yield from (path.stem, path.name, f"{folder}.{path.stem}", f"{folder}.{path.name}")
+    yield path.stem
+    if is_first_of_name:
+        yield path.name
+    yield from (f"{folder}.{path.stem}", f"{folder}.{path.name}")
     number = 2
     while True:
         yield f"{folder}.{path.name}.{number}"

@@ -23,7 +23,7 @@ class ModelSettings(Config):
 
     name: str
     """A name of the catalogue."""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     """Checked by the network's own class."""
 
 
@@ -42,7 +42,9 @@ class ModelDescription(Config):
     """Of the classes, from class 1."""
 
 
-def write_model_folder(folder: Path, network: nn.Module, description: ModelDescription, half: bool = False, card: str | None = None) -> None:
+def write_model_folder(
+    folder: Path, network: nn.Module, description: ModelDescription, half: bool = False, card: str | None = None
+) -> None:
     """Write a folder that `seriatim.load` reads.
 
     Args:
@@ -70,7 +72,9 @@ def write_model_folder(folder: Path, network: nn.Module, description: ModelDescr
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
     stored = tensor.half() if half and tensor.is_floating_point() and tensor.ndim >= 2 else tensor
     if not bool(torch.isfinite(stored).all()):
-        raise CheckpointError(f"{name}: has weights that are not finite" + (" as float16" if stored is not tensor else ""))
+        raise CheckpointError(
+            f"{name}: has weights that are not finite" + (" as float16" if stored is not tensor else "")
+        )
     return stored
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int
+from scipy import ndimage
 
 from seriatim.core.instances import Instance
 from seriatim.core.shapes import Box, Size, box_slices, intersect_boxes
@@ -143,7 +144,9 @@ class Joiner:
         groups = _components(len(parts), links)
         kept = np.flatnonzero(stands)
         renumber = {int(old): new for new, old in enumerate(kept)}
-        return [parts[index] for index in kept], [[renumber[index] for index in group] for group in groups if stands[group[0]]]
+        return [parts[index] for index in kept], [
+            [renumber[index] for index in group] for group in groups if stands[group[0]]
+        ]
 
     def _stand_together(self, members: Sequence[_Part]) -> Instance | None:
         """Their union; None if all are cut and most of it lies where tiles see better that did not see it."""
@@ -195,7 +198,8 @@ def _pair(parts: Sequence[_Part], first: int, second: int, tiles: Int[np.ndarray
     one, two = parts[first].instance, parts[second].instance
     common = intersect_boxes(one.box, two.box)
     strip = intersect_boxes(tuple(tiles[parts[first].tile].tolist()), tuple(tiles[parts[second].tile].tolist()))
-    assert common is not None and strip is not None, "boxes that meet lie in tiles that meet"
+    assert common is not None, "only boxes that meet come here"
+    assert strip is not None, "and they lie in tiles that meet"
     intersection = int(np.count_nonzero(_inside(one, common) & _inside(two, common)))
     if not intersection:
         return None
@@ -221,7 +225,9 @@ def _drop_doubles(parts: list[_Part], pairs: Sequence[_Pair]) -> Bool[np.ndarray
         if not one.cut and not two.cut and 2 * pair.intersection >= min(one.area, two.area):
             rivals.setdefault(pair.first, []).append(pair.second)
             rivals.setdefault(pair.second, []).append(pair.first)
-    for index in sorted(rivals, key=lambda index: (-parts[index].clearance, -parts[index].instance.score, parts[index].key)):
+    for index in sorted(
+        rivals, key=lambda index: (-parts[index].clearance, -parts[index].instance.score, parts[index].key)
+    ):
         if not stands[index]:
             continue
         scores = [parts[index].instance.score]
@@ -297,27 +303,41 @@ def _cores(rows: Sequence[Sequence[Box]]) -> list[Box]:
 class Claims:
     """Leaves each contested pixel to the object that was found first."""
 
-    def __init__(self, size: Size, max_hidden: float = 0.5, min_area: int = 1) -> None:
+    def __init__(self, size: Size, max_hidden: float = 0.5, min_area: int = 1, solid: bool = False) -> None:
         """
         Args:
             size: (height, width) of the picture.
             max_hidden: an object is dropped if more than this share of it is taken.
             min_area: an object is dropped if fewer pixels are left to it.
+            solid: an object is its largest connected part, with its holes filled.
         """
         self.max_hidden = max_hidden
         self.min_area = min_area
+        self.solid = solid
         self._taken = np.zeros(size, dtype=bool)
 
     def claim(self, instance: Instance) -> Instance | None:
         """What is left of the object for it to keep, or None."""
         window = self._taken[box_slices(instance.box)]
-        free = instance.mask & ~window
-        area, left = instance.area, int(np.count_nonzero(free))
-        if left < max(self.min_area, 1) or area - left > self.max_hidden * area:
+        mask = fill_largest_part(instance.mask) if self.solid else instance.mask
+        free = mask & ~window
+        if self.max_hidden * np.count_nonzero(mask) < np.count_nonzero(mask & window):
+            return None
+        if self.solid and free.any():
+            free = fill_largest_part(free) & ~window
+        if np.count_nonzero(free) < max(self.min_area, 1):
             return None
         window |= free
-        if left == area:
+        if np.array_equal(free, instance.mask):
             return instance
         visible = Instance.from_mask(free, offset=instance.box[:2])
         assert visible is not None, "pixels are left"
         return replace(instance, box=visible.box, mask=visible.mask)
+
+
+def fill_largest_part(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """The largest connected part (corners do not connect), with its holes filled."""
+    parts, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
+    if count > 1:
+        mask = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+    return np.asarray(ndimage.binary_fill_holes(mask))

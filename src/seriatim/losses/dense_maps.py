@@ -42,7 +42,7 @@ def _targets_of_one(labels: np.ndarray, stride: tuple[float, float]) -> tuple[np
     inside = labels > 0
     for neighbour in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
         inside &= neighbour == labels
-    depths = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1].astype(np.float32) + (labels > 0)
+    depths = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1].astype(np.float32) + (labels > 0)  # pyright: ignore
     count = int(labels.max()) + 1
     flat = labels.ravel()
     areas = np.maximum(np.bincount(flat, minlength=count), 1)

@@ -4,6 +4,7 @@ The network chooses its order; the assignment sorts the truth accordingly. It is
 image with n objects and T steps.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
@@ -26,6 +27,7 @@ def hungarian(
     assignment = torch.full(costs.shape[:2], -1, dtype=torch.long)
     for index, table in enumerate(costs.detach().float().cpu().numpy()):
         count = int(num_targets[index])
+        table = np.nan_to_num(table, nan=1e6)  # the loss itself stays NaN, for the training loop to report
         rows, columns = linear_sum_assignment(table[: min(count, table.shape[0]), :count])
         assignment[index, torch.as_tensor(rows)] = torch.as_tensor(columns)
     return assignment.to(costs.device)

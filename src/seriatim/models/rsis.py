@@ -133,12 +133,12 @@ class State(NamedTuple):
 
     def first(self, count: int) -> "State":
         """Of the first `count` images only."""
-        cells = [ConvLSTMState(one.hidden[:count], one.cell[:count]) for one in self.cells]
+        cells = [one._replace(hidden=one.hidden[:count], cell=one.cell[:count]) for one in self.cells]
         return State(cells, None if self.canvas is None else self.canvas[:count])
 
     def select(self, images: Int[Tensor, " chosen"]) -> "State":
         """Of the images with these numbers only."""
-        cells = [ConvLSTMState(one.hidden[images], one.cell[images]) for one in self.cells]
+        cells = [one._replace(hidden=one.hidden[images], cell=one.cell[images]) for one in self.cells]
         return State(cells, None if self.canvas is None else self.canvas[images])
 
 
@@ -230,7 +230,7 @@ class RSIS(nn.Module):
         if images.shape[1] != self.config.input_channels:
             raise ShapeError(f"images: expected {self.config.input_channels} channels, came {images.shape[1]}")
         size = (images.shape[-2], images.shape[-1])
-        features = self.encoder(images)
+        features = self.encoder(images.contiguous(memory_format=torch.channels_last))
         maps = None
         if self.pathway is not None:
             features = self.pathway(features)
@@ -248,7 +248,7 @@ class RSIS(nn.Module):
         ]
         multiplies = self.config.skip_mode == "mult"
         gates = [
-            convlstm.constant_gates(None if multiplies and level else skip)
+            convlstm.constant_gates(None if multiplies and level else skip)  # pyright: ignore[reportCallIssue]
             for level, (convlstm, skip) in enumerate(zip(self.convlstms, skips, strict=True))
         ]
         watched = None
@@ -260,7 +260,7 @@ class RSIS(nn.Module):
         """Zeros: nothing seen, nothing taken."""
         like = memory.constant_gates[0]
         cells = [
-            convlstm.initial_state(batch, height, width, like)
+            convlstm.initial_state(batch, height, width, like)  # pyright: ignore[reportCallIssue]
             for convlstm, (height, width) in zip(self.convlstms, memory.level_sizes, strict=True)
         ]
         canvas = None if memory.gaze is None else torch.zeros_like(memory.gaze.seed_probs)
@@ -306,11 +306,11 @@ class RSIS(nn.Module):
         canvas = state.canvas
         if memory.gaze is not None:
             pooled = torch.cat((pooled, seed_left[:, None].detach().to(pooled.dtype)), dim=1)
-        stop_logits = self.stop_head(pooled)[:, 0].float()
+        stop_logits = _full_precision(self.stop_head(pooled)[:, 0])
         if canvas is not None and guide is not None:
             canvas = gaze.take(canvas, coarse_mask[:, 0], stop_logits, guide)
-        mask_logits = _resize(coarse_mask.float(), memory.size)[:, 0]
-        return StepOutput(mask_logits, class_logits.float(), stop_logits, seed_left), State(cells, canvas)
+        mask_logits = _resize(_full_precision(coarse_mask), memory.size)[:, 0]
+        return StepOutput(mask_logits, _full_precision(class_logits), stop_logits, seed_left), State(cells, canvas)
 
     def forward(self, images: Float[Tensor, "batch channels height width"], num_steps: int) -> RSISOutput:
         """A sequence of `num_steps` steps, none left out."""
@@ -349,7 +349,8 @@ class RSIS(nn.Module):
         for index in range(int(num_steps.max())):
             going = int((num_steps > index).nonzero().max()) + 1
             memory, state = memory.first(going), state.first(going)
-            assert memory.gaze is not None and state.canvas is not None
+            assert memory.gaze is not None
+            assert state.canvas is not None
             cell, target, counts = teacher.choose(memory.gaze, state.canvas, going)
             output, state = self.step(memory, state, cell)
             outputs.append(StepOutput(*(_pad_batch(part, len(images)) for part in output)))
@@ -512,6 +513,10 @@ def _projection(in_channels: int, out_channels: int, batch_norm: bool) -> nn.Mod
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels)) if batch_norm else convolution
 
 
+def _full_precision(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def _resize(features: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(features.shape[-2:]) == tuple(size):
         return features
@@ -528,6 +533,6 @@ def _coordinates(level: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(level), -1, -1, -1)
 
 
-def _pad_batch(values: Tensor, batch: int, fill: float = 0) -> Tensor:
+def _pad_batch(values: Tensor, batch: int, fill: int = 0) -> Tensor:
     missing = batch - len(values)
     return values if not missing else torch.cat((values, values.new_full((missing, *values.shape[1:]), fill)))

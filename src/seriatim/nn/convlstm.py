@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 
 class ConvLSTMState(NamedTuple):
-    """Hidden and cell state of one ConvLSTM."""
+    """Hidden and cell state of one ConvLSTM; `blank` says that both are zero, so that the first step need not convolve them."""
 
     hidden: Float[Tensor, "batch channels height width"]
     cell: Float[Tensor, "batch channels height width"]
+    blank: bool = False
 
 
 class ConvLSTM(nn.Module):
@@ -65,7 +66,7 @@ class ConvLSTM(nn.Module):
     def initial_state(self, batch: int, height: int, width: int, like: Tensor) -> ConvLSTMState:
         """Zeros, of the dtype and on the device of `like`."""
         zeros = like.new_zeros(batch, self.hidden_channels, height, width)
-        return ConvLSTMState(zeros, zeros)
+        return ConvLSTMState(zeros, zeros, blank=True)
 
     def forward(
         self,
@@ -74,8 +75,12 @@ class ConvLSTM(nn.Module):
         state: ConvLSTMState,
     ) -> ConvLSTMState:
         """The state after one step."""
-        inputs = state.hidden if changing is None else torch.cat((changing, state.hidden), dim=1)
-        gates = self.changing(inputs) + constant_gates
+        if changing is not None and state.blank:
+            weight = self.changing.weight[:, : changing.shape[1]]
+            gates = F.conv2d(changing, weight, padding=self.changing.padding) + constant_gates  # pyright: ignore[reportArgumentType]
+        else:
+            inputs = state.hidden if changing is None else torch.cat((changing, state.hidden), dim=1)
+            gates = self.changing(inputs) + constant_gates
         sigmoids, candidate = gates.split((3 * self.hidden_channels, self.hidden_channels), dim=1)
         enter, keep, show = sigmoids.sigmoid().chunk(3, dim=1)
         cell = keep * state.cell + enter * candidate.tanh()

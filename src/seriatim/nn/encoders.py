@@ -4,11 +4,14 @@ The papers use VGG-16, ResNet-50 and ResNet-101 with ImageNet weights, which com
 The top-down pathway is that of Lin et al., "Feature Pyramid Networks" (CVPR 2017); it is an extension, off in the papers' recipes.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +27,9 @@ class Encoder(nn.Module):
     Attributes:
         widths: channels of the levels, deepest first.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, name: str, input_channels: int = 3, depth: int = 5, weights: str | None = None) -> None:
         """
@@ -42,9 +48,10 @@ class Encoder(nn.Module):
             raise ConfigError(f"encoder: timm has no model {name!r}{did_you_mean(name, timm.list_models())}")
         skip_first = 1 if name.startswith("vgg") else 0
         indices = tuple(range(skip_first, skip_first + depth))
-        overlay = (
-            {} if weights in (None, "hub") else {"pretrained_cfg_overlay": {"file": str(_existing(Path(str(weights))))}}
-        )
+        overlay = None
+        if weights not in (None, "hub"):
+            overlay = {"state_dict": _read_weights(Path(str(weights)))}
+        given = {} if overlay is None else dict(overlay["state_dict"])
         try:
             self.trunk = timm.create_model(
                 name,
@@ -52,13 +59,15 @@ class Encoder(nn.Module):
                 out_indices=indices,
                 in_chans=input_channels,
                 pretrained=weights is not None,
-                **overlay,
+                pretrained_cfg_overlay=overlay,
             )
-        except (RuntimeError, KeyError, OSError) as error:
+        except (RuntimeError, KeyError, OSError, AssertionError, IndexError, TypeError, ValueError) as error:
+            if weights is None:
+                raise ConfigError(f"encoder {name}: has no pyramid of {depth} levels: {error}") from None
             source = "the hub" if weights == "hub" else weights
             raise CheckpointError(f"encoder {name}: no usable weights from {source}: {error}") from None
-        except (AssertionError, IndexError, TypeError, ValueError) as error:
-            raise ConfigError(f"encoder {name}: has no pyramid of {depth} levels: {error}") from None
+        if overlay is not None:
+            _check_complete(self.trunk, given, f"encoder {name}: {weights}")
         self.widths: list[int] = list(self.trunk.feature_info.channels())[::-1]  # pyright: ignore
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if input_channels >= 3 else ((0.5,), (0.25,))
         mean, std = mean + (0.5,) * (input_channels - len(mean)), std + (0.25,) * (input_channels - len(std))
@@ -74,10 +83,38 @@ class Encoder(nn.Module):
         return self.trunk((images - self.mean) / self.std)[::-1]
 
 
-def _existing(path: Path) -> Path:
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, which may lie under `state_dict` or `model`; nothing in the file is executed."""
     if not path.is_file():
         raise CheckpointError(f"encoder weights {path}: no such file")
-    return path
+    try:
+        read: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+        for key in ("state_dict", "model"):
+            read = read.get(key, read)
+        tensors = {name.removeprefix("module."): tensor for name, tensor in read.items()}
+    except Exception as error:  # unpicklers raise nearly anything on damaged files
+        raise CheckpointError(
+            f"encoder weights {path}: no state dict: {type(error).__name__}: {str(error)[:200]}"
+        ) from None
+    if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise CheckpointError(f"encoder weights {path}: no state dict: holds more than tensors")
+    return tensors
+
+
+def _check_complete(trunk: nn.Module, given: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights that lack a part of the trunk; timm would leave that part as chance made it."""
+    names = {name.replace(".", "_") for name in given}
+    missing = [
+        name
+        for name in trunk.state_dict()
+        if not name.endswith("num_batches_tracked") and name.removeprefix("model.").replace(".", "_") not in names
+    ]
+    if missing:
+        raise CheckpointError(f"{where}: lacks {len(missing)} of the encoder's tensors, {missing[0]} among them")
 
 
 class TopDownPathway(nn.Module):

@@ -138,7 +138,7 @@ def gaze_features(
     taken = (
         canvas[:, None]
         if canvas.shape[-2:] == apart.shape[-2:]
-        else F.adaptive_avg_pool2d(canvas[:, None], apart.shape[-2:])
+        else F.adaptive_avg_pool2d(canvas[:, None], (apart.shape[-2], apart.shape[-1]))
     )
     return torch.cat((apart.clamp(-3, 3), votes_apart.clamp(-3, 3), near, taken), dim=1)
 

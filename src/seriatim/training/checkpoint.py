@@ -89,8 +89,12 @@ def load_newest(folder: Path, network: nn.Module, optimizer: torch.optim.Optimiz
         except CheckpointError as error:
             logger.warning("%s; trying the checkpoint before it", error)
             continue
+        try:
+            state = RunState(**json.loads(metadata["state"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: is no checkpoint of a run: {error}") from None
         _restore(path, tensors, network, optimizer)
-        return RunState(**json.loads(metadata["state"]))
+        return state
     if found:
         raise CheckpointError(f"{folder}: none of {len(found)} checkpoints is intact")
     return None

@@ -5,6 +5,7 @@ goes on bit for bit on the CPU, because crop n and iteration i draw from generat
 """
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,15 +14,16 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from seriatim.core.config import Config
-from seriatim.core.errors import TrainingDivergedError
+from seriatim.core.errors import ConfigError, TrainingDivergedError
 from seriatim.data.collate import Batch, Crops, batches
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
-from seriatim.training.checkpoint import RunState, load_newest, save_checkpoint
+from seriatim.training.checkpoint import RunState, checkpoints, load_newest, save_checkpoint
 from seriatim.training.recipe import Recipe, StageConfig
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import Splits, open_splits
@@ -92,25 +94,29 @@ def train(
     folder = RunFolder(run)
     if recipe.runtime.threads:
         torch.set_num_threads(recipe.runtime.threads)
-    fabric = Fabric(accelerator=device, precision=recipe.runtime.precision)
-    fabric.launch()
+    fabric = launch(recipe, device)
     entry = catalogue.entry(recipe.model.name)
     stage_weights = [
         entry.objective_config.parse(stage.weights, f"stages.{stage.name}.weights") for stage in recipe.stages
     ]
-    network = catalogue.build(recipe.model.name, recipe.model.config, seed=recipe.seed)
+    goes_on = resume and bool(checkpoints(folder.checkpoints))
+    network = catalogue.build(recipe.model.name, recipe.model.config, seed=recipe.seed, encoder_weights=not goes_on)
     splits = open_splits(recipe.data)
     if fabric.global_rank == 0:
         if resume:
             folder.check_resumable(recipe)
+            folder.remove_litter()
         else:
             folder.create(recipe)
+        folder.usable_pictures(splits)
     fabric.barrier()
+    splits = folder.usable_pictures(splits)
 
     network = network.to(fabric.device)
     optimizer = make_optimizer(network, recipe.optimizer)
     state = load_newest(folder.checkpoints, network, optimizer) or RunState()
-    folder.truncate_log(state.log_bytes)
+    if fabric.global_rank == 0:
+        folder.truncate_log(state.log_bytes)
     if state.iteration == 0:
         begin_stage(state, recipe.stages[0])
     step, sharded_optimizer = fabric.setup(TrainingStep(network, entry), optimizer)
@@ -160,6 +166,32 @@ def train(
                 if over:
                     break
     return folder
+
+
+def launch(recipe: Recipe, device: str) -> Fabric:
+    """The processes that train: those that torchrun started, or else this one alone.
+
+    Raises:
+        ConfigError: if the processes cannot share a batch evenly.
+    """
+    num_processes = int(os.environ.get("WORLD_SIZE", 1))
+    for stage in recipe.stages:
+        size = stage.batch_size or recipe.runtime.batch_size
+        if size % num_processes:
+            raise ConfigError(f"runtime.batch_size: {size} crops cannot be shared evenly by {num_processes} processes")
+    if num_processes == 1:
+        fabric = Fabric(accelerator=device, devices=1, precision=recipe.runtime.precision)
+    else:
+        per_machine = int(os.environ["LOCAL_WORLD_SIZE"])
+        fabric = Fabric(
+            accelerator=device,
+            devices=per_machine,
+            num_nodes=num_processes // per_machine,
+            strategy=DDPStrategy(find_unused_parameters=True),  # a term of weight 0 leaves its head without a gradient
+            precision=recipe.runtime.precision,
+        )
+    fabric.launch()
+    return fabric
 
 
 def describe_model(recipe: Recipe, class_names: tuple[str, ...]) -> ModelDescription:

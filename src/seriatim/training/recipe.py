@@ -39,7 +39,7 @@ class ModelSection(Config):
 
     name: str
     """A name of the catalogue, such as rsis."""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     """The network's settings, checked by the network's own config class."""
 
 
@@ -82,7 +82,7 @@ class StageConfig(Config):
     """Optimizer updates at the most."""
     patience: int | None = Field(default=None, ge=1)
     """End the stage after so many validations without a better loss; None never."""
-    weights: dict[str, Any] = {}
+    weights: dict[str, Any] = Field(default_factory=dict)
     """Weights of the terms of the loss, checked by the model's objective."""
     curriculum: CurriculumConfig | None = None
     """Number of objects, if it is to grow."""

@@ -1,18 +1,20 @@
-"""A run folder: config.toml environment.json metrics.jsonl checkpoints/ samples/ model/."""
+"""A run folder: config.toml environment.json pictures.json metrics.jsonl checkpoints/ samples/ model/."""
 
 import json
 import os
 import platform
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from seriatim.core.config import read_toml, to_toml
-from seriatim.core.errors import ConfigError
-from seriatim.core.files import write_atomically
+from seriatim.core.errors import ConfigError, DataError
+from seriatim.core.files import FileWriteError, remove_litter, write_atomically
 from seriatim.training.recipe import Recipe
+from seriatim.training.splits import LeftOut, Splits, check_pictures, without
 
 
 class RunFolder:
@@ -28,6 +30,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.model = path / "model"
         self.log_path = path / "metrics.jsonl"
+        self.pictures_path = path / "pictures.json"
 
     def create(self, recipe: Recipe) -> None:
         """Make the folder and write the resolved recipe and the environment.
@@ -58,6 +61,35 @@ class RunFolder:
         if difference:
             raise ConfigError(f"{self.path}: was begun with another recipe: {difference}")
 
+    def remove_litter(self) -> None:
+        """Remove what a killed process left half written, anywhere in the run folder."""
+        for folder in (self.path, self.checkpoints, self.samples, self.model):
+            remove_litter(folder)
+
+    def usable_pictures(self, splits: Splits) -> Splits:
+        """The parts without damaged pictures; read and listed in pictures.json once, remembered when the run goes on.
+
+        Raises:
+            DataError: if too many are damaged, none holds an object, or the data are others than when the run began.
+        """
+        counts = {"training": len(splits.training), "validation": len(splits.validation)}
+        if not self.pictures_path.exists():
+            left_out = [asdict(one) for one in check_pictures(splits)]
+            write_atomically(
+                self.pictures_path, (json.dumps({**counts, "left_out": left_out}, indent=1) + "\n").encode()
+            )
+        try:
+            known = json.loads(self.pictures_path.read_bytes())
+            left_out = [LeftOut(**one) for one in known["left_out"]]
+            begun = {part: known[part] for part in counts}
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{self.pictures_path}: is damaged ({error}); delete it to have the pictures checked again"
+            ) from None
+        if begun != counts:
+            raise DataError(f"{self.path}: was begun with other data: {begun} pictures then, {counts} now")
+        return without(splits, left_out)
+
     def truncate_log(self, num_bytes: int) -> None:
         """Cut what was logged after the checkpoint that the run goes on from."""
         if self.log_path.exists() and self.log_path.stat().st_size > num_bytes:
@@ -65,9 +97,15 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> int:
         """Append a line to metrics.jsonl; returns the log's length in bytes."""
-        with open(self.log_path, "ab") as file:
-            file.write((json.dumps(record) + "\n").encode())
-            return file.tell()
+        line = (json.dumps(record) + "\n").encode()
+        try:
+            with open(self.log_path, "ab") as file:
+                file.write(line)
+                return file.tell()
+        except OSError as error:
+            raise FileWriteError(
+                f"{self.log_path}: could not write {len(line)} bytes: {error.strerror or error}"
+            ) from error
 
 
 def environment() -> dict[str, Any]:

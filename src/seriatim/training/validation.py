@@ -78,7 +78,7 @@ def write_samples(
         picture = (grey.transpose(1, 2, 0) * 255).astype(np.uint8)
         tiles = [picture, _tinted(picture, sample.labels > 0, (90, 200, 90))]
         for step in range(steps):
-            mask = found[step : step + 1].masks().any(axis=0)
+            mask = np.asarray(found[step : step + 1].masks().any(axis=0))
             tiles.append(_tinted(picture, mask, (255, 120, 40)))
         rows.append(np.hstack([_resized(tile, height) for tile in tiles]))
     if rows:

@@ -70,7 +70,9 @@ class Oracle(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.config = RSISConfig(input_channels=1, max_steps=500, min_area_fraction=0.0, extensions={"gaze": True, "pyramid_channels": 8})
+        self.config = RSISConfig(
+            input_channels=1, max_steps=500, min_area_fraction=0.0, extensions={"gaze": True, "pyramid_channels": 8}
+        )
         self.place = nn.Parameter(torch.zeros(1))
         self.num_encoded, self.num_steps, self.batches = 0, 0, []
 
@@ -86,7 +88,12 @@ class Oracle(nn.Module):
                 seeds[index][peak] = 6.0
                 sizes[index][labels == number] = np.log2(np.sqrt(4 * (labels == number).sum() / np.pi) / 16)
         zeros = torch.zeros(parts.shape)
-        maps = DenseMaps(zeros, torch.from_numpy(seeds).float(), torch.zeros(len(parts), 2, *parts.shape[1:]), torch.from_numpy(sizes).float())
+        maps = DenseMaps(
+            zeros,
+            torch.from_numpy(seeds).float(),
+            torch.zeros(len(parts), 2, *parts.shape[1:]),
+            torch.from_numpy(sizes).float(),
+        )
         return OracleMemory(values, torch.from_numpy(parts.astype(np.int64)), OracleGaze(maps))
 
     def initial_state(self, memory, batch):

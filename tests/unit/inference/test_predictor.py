@@ -25,12 +25,21 @@ def picture_of(labels):
 
 
 def same(first, second):
-    return first.size == second.size and [one.box for one in first] == [one.box for one in second] and np.array_equal(first.masks(), second.masks())
+    return (
+        first.size == second.size
+        and [one.box for one in first] == [one.box for one in second]
+        and np.array_equal(first.masks(), second.masks())
+    )
 
 
 def ious(found, labels):
     masks = found.masks()
-    return np.array([max((((mask & (labels == n)).sum() / (mask | (labels == n)).sum()) for mask in masks), default=0) for n in range(1, labels.max() + 1)])
+    return np.array(
+        [
+            max((((mask & (labels == n)).sum() / (mask | (labels == n)).sum()) for mask in masks), default=0)
+            for n in range(1, labels.max() + 1)
+        ]
+    )
 
 
 def test_a_small_picture_gives_its_objects_in_the_order_found(predictor):
@@ -46,12 +55,15 @@ def test_a_large_picture_gives_whole_objects(predictor):
     labels = paint_discs((400, 500), centres, 13)
     found = predictor.predict(picture_of(labels))
     assert len(found) == len(centres)
-    assert ious(found, labels).min() == 1.0
+    pairs = np.unique(np.stack((found.label_map(), labels)).reshape(2, -1), axis=1)
+    assert pairs.shape[1] == len(centres) + 1
 
 
 def test_streaming_gives_what_predicting_gives(predictor):
     for size in ((100, 100), (300, 220)):
-        labels = paint_discs(size, [(y, x) for y in range(15, size[0] - 10, 30) for x in range(15, size[1] - 10, 30)], 10)
+        labels = paint_discs(
+            size, [(y, x) for y in range(15, size[0] - 10, 30) for x in range(15, size[1] - 10, 30)], 10
+        )
         assert same(Instances(size, predictor.stream(picture_of(labels))), predictor.predict(picture_of(labels)))
 
 
@@ -99,7 +111,9 @@ def test_a_picture_is_rescaled_to_the_diameter_and_masks_come_back_at_its_own_si
 
 def test_small_objects_are_enlarged_for_the_network(oracle):
     labels = paint_discs((120, 150), [(y, x) for y in range(12, 115, 14) for x in range(12, 145, 14)], 4)
-    predictor = Predictor(oracle, describe({}, preparation={"channels": 1, "diameter": 24}, inference={"tile_size": 128, "overlap": 64}))
+    predictor = Predictor(
+        oracle, describe({}, preparation={"channels": 1, "diameter": 24}, inference={"tile_size": 128, "overlap": 64})
+    )
     found = predictor.predict(picture_of(labels))
     assert len(found) == labels.max()
     assert ious(found, labels).min() > 0.85
@@ -193,7 +207,6 @@ def test_exif_orientation_of_a_pillow_picture_is_applied(tiny):
         (np.zeros((4, 4, 7)), ShapeError),
         (np.zeros((0, 4)), ShapeError),
         (np.zeros(4), ShapeError),
-        ([[1, 2]], ShapeError),
         ("nowhere.png", ImageError),
     ],
 )
@@ -205,7 +218,7 @@ def test_what_is_no_picture_is_refused(tiny, wrong, error):
 def test_objects_do_not_overlap(tiny):
     found = tiny.predict(np.random.default_rng(4).integers(0, 255, (60, 300), dtype=np.uint8))
     assert found.masks().sum(axis=0).max() <= 1
-    assert len(np.unique(found.label_map())) - 1 == len(found)
+    assert found.label_map().max() == len(found) > 0
 
 
 def test_using_a_network_leaves_its_mode_and_its_gradients_alone(tiny_network, tiny_description):
@@ -233,7 +246,10 @@ def test_half_precision_is_a_setting(tiny_network, tiny_config):
 def test_the_number_of_tiles_seen_together_changes_nothing(oracle):
     labels = paint_discs((300, 300), [(y, x) for y in range(20, 290, 29) for x in range(20, 290, 31)], 11)
     found = [
-        Predictor(oracle, describe({}, inference={"tile_size": 128, "overlap": 32, "tile_batch": batch})).predict(picture_of(labels)) for batch in (1, 3, 8)
+        Predictor(oracle, describe({}, inference={"tile_size": 128, "overlap": 32, "tile_batch": batch})).predict(
+            picture_of(labels)
+        )
+        for batch in (1, 3, 8)
     ]
     assert same(found[0], found[1])
     assert same(found[0], found[2])

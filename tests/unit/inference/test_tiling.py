@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -84,12 +86,14 @@ def test_tiles_cover_the_picture_and_share_the_overlap(extent, tile, overlap):
     lengths = {box[2] - box[0] for box in boxes}
     assert len(lengths) == 1
     assert max(lengths) <= tile
-    assert all(first[2] - second[0] >= overlap for first, second in zip(boxes, boxes[1:], strict=False))
+    assert all(first[2] - second[0] >= overlap for first, second in pairwise(boxes))
     assert extent <= tile or lengths.pop() % 32 == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(("tile", "overlap", "radii"), [(128, 48, (2, 20)), (128, 32, (3, 40)), (96, 32, (1, 60)), (64, 32, (5, 80))])
+@pytest.mark.parametrize(
+    ("tile", "overlap", "radii"), [(128, 48, (2, 20)), (128, 32, (3, 40)), (96, 32, (1, 60)), (64, 32, (5, 80))]
+)
 def test_discs_cut_by_tiles_come_out_whole_and_once(seed, tile, overlap, radii):
     labels = discs(400, 120, radii, seed)
     assert same_objects(join(labels, tile, overlap), labels)
@@ -227,3 +231,26 @@ def test_an_object_that_is_mostly_taken_is_dropped():
 def test_an_object_of_too_few_pixels_is_dropped():
     claims = Claims((4, 10), min_area=5)
     assert claims.claim(Instance((0, 0, 2, 2), np.ones((2, 2), dtype=bool))) is None
+
+
+def test_a_solid_object_is_its_largest_part_without_holes():
+    mask = np.zeros((9, 20), dtype=bool)
+    mask[:, :9] = True
+    mask[3:6, 3:6] = False
+    mask[2:4, 15:18] = True
+    left = Claims((9, 20), solid=True).claim(Instance((0, 0, 9, 20), mask))
+    assert left is not None
+    assert left.box == (0, 0, 9, 9)
+    assert left.mask.all()
+    assert Claims((9, 20)).claim(Instance((0, 0, 9, 20), mask)).mask is mask
+
+
+def test_filling_a_hole_takes_nothing_from_the_object_inside():
+    claims = Claims((9, 9), solid=True)
+    inner = Instance((3, 3, 6, 6), np.ones((3, 3), dtype=bool))
+    ring = np.ones((9, 9), dtype=bool)
+    ring[3:6, 3:6] = False
+    assert claims.claim(inner) is inner
+    left = claims.claim(Instance((0, 0, 9, 9), ring))
+    assert left is not None
+    assert np.array_equal(left.mask, ring)

@@ -29,9 +29,7 @@ def _make_examples(seed, num_images=3, scale=1, void=False, crowds=False, distan
                 target_classes=rng.integers(1, classes + 1, num_targets),
                 target_crowd=rng.random(num_targets) < (0.3 if crowds else 0),
                 void=enlarge(kept) if void else None,
-                target_distances=rng.choice([10.0, 50.0, 75.0, 100.0, 200.0], num_targets)
-                if distances
-                else None,
+                target_distances=rng.choice([10.0, 50.0, 75.0, 100.0, 200.0], num_targets) if distances else None,
                 target_distance_confidences=rng.choice([0.2, 0.5, 0.9], num_targets) if distances else None,
                 pred_masks=enlarge(masks),
                 pred_scores=rng.choice([0.2, 0.5, 0.8, 0.9], num_preds),

@@ -60,9 +60,7 @@ def reference(examples, class_id, min_area, max_distance, min_confidence):
                     missed += not scores
                     hits_total += bool(scores)
             for mask, score in preds:
-                if any(matches(mask, pixels) for pixels, _ in targets) or (
-                    crowd.any() and matches(mask, crowd)
-                ):
+                if any(matches(mask, pixels) for pixels, _ in targets) or (crowd.any() and matches(mask, crowd)):
                     continue
                 forgiven = (mask & void).sum() + (mask & crowd).sum()
                 forgiven += sum((mask & pixels).sum() for pixels, asked in targets if not asked)
@@ -82,9 +80,7 @@ def reference(examples, class_id, min_area, max_distance, min_confidence):
 
 
 def test_a_perfect_prediction_scores_one():
-    found = score(
-        Example(plane(1, 1, 0, 2), [1, 2], pred_masks=masks([1, 1, 0, 0], [0, 0, 0, 1]), pred_classes=[1, 2])
-    )
+    found = score(Example(plane(1, 1, 0, 2), [1, 2], pred_masks=masks([1, 1, 0, 0], [0, 0, 0, 1]), pred_classes=[1, 2]))
     everything = {"AP": 1.0, "AP50": 1.0, "AP100m": None, "AP50m": None}
     assert found == {**everything, "per_class": {1: everything, 2: everything}}
 
@@ -153,9 +149,7 @@ def test_iou_is_not_corrected_for_void():
 
 def test_a_crowd_forgives_and_is_not_asked_for():
     target = plane(1, 2, 0)
-    on_crowd = Example(
-        target, [1, 1], [False, True], pred_masks=masks([0, 1, 0], [1, 0, 0]), pred_scores=[0.9, 0.8]
-    )
+    on_crowd = Example(target, [1, 1], [False, True], pred_masks=masks([0, 1, 0], [1, 0, 0]), pred_scores=[0.9, 0.8])
     assert score(on_crowd)["AP"] == 1.0
     of_other_class = Example(
         target, [1, 2], [False, True], pred_masks=masks([0, 1, 0], [1, 0, 0]), pred_scores=[0.9, 0.8]
@@ -199,16 +193,12 @@ def test_distances_choose_the_targets():
     found = score(example)
     # 50 m: the first; 100 m: the first three, one found, so half a step at each end: (1/3 + 1/3) / 2; all: two of four
     assert (found["AP50m"], found["AP100m"], found["AP"]) == (1.0, pytest.approx(1 / 3), pytest.approx(1 / 2))
-    small = Example(
-        plane(1), target_distances=[10.0], target_distance_confidences=[1.0], pred_masks=masks([1])
-    )
+    small = Example(plane(1), target_distances=[10.0], target_distance_confidences=[1.0], pred_masks=masks([1]))
     assert (score(small)["AP"], score(small)["AP50m"]) == (1.0, None)
 
 
 def test_distances_for_some_images_only_are_refused():
-    with_distance = Example(
-        plane(1), target_distances=[1.0], target_distance_confidences=[1.0], pred_masks=[]
-    )
+    with_distance = Example(plane(1), target_distances=[1.0], target_distance_confidences=[1.0], pred_masks=[])
     without = Example(plane(1), pred_masks=[])
     with pytest.raises(DataError, match=r"examples\[1\]: has no target_distances"):
         score(with_distance, without)

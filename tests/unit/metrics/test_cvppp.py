@@ -47,9 +47,7 @@ def reference(target, pred, void=None):
         pytest.param([0, 0, 0, 0], [1, 1, 0, 2], (0, 0, 0, 0, 2, 2), id="no target"),
         pytest.param([1, 1, 0, 2], [0, 0, 0, 0], (0, 0, 0, 0, -2, 2), id="no prediction"),
         pytest.param([0, 0, 0, 0], [0, 0, 0, 0], (0, 0, 0, 0, 0, 0), id="neither scores 0 as officially"),
-        pytest.param(
-            [1, 1, 2, 2], [1, 1, 1, 1], (2 / 3, 2 / 3, 2 / 3, 1, -1, 1), id="one mask over two objects"
-        ),
+        pytest.param([1, 1, 2, 2], [1, 1, 1, 1], (2 / 3, 2 / 3, 2 / 3, 1, -1, 1), id="one mask over two objects"),
         pytest.param(
             [1, 1, 1, 1],
             [1, 2, 2, 2],
@@ -58,13 +56,9 @@ def reference(target, pred, void=None):
         ),
         pytest.param([1, 0, 0, 0], [1, 0, 0, 0], (1, 1, 1, 1, 0, 0), id="a 1-pixel object"),
         pytest.param([1, 1, 1, 1], [1, 1, 1, 1], (1, 1, 1, 1, 0, 0), id="an object that covers the image"),
-        pytest.param(
-            [1, 1, 1, 2], [1, 1, 2, 2], ((4 / 5 + 2 / 3) / 2,) * 3 + (1, 0, 0), id="borders off by one"
-        ),
+        pytest.param([1, 1, 1, 2], [1, 1, 2, 2], ((4 / 5 + 2 / 3) / 2,) * 3 + (1, 0, 0), id="borders off by one"),
         pytest.param([5, 5, 0, 9], [5, 5, 0, 9], (1, 1, 1, 1, 0, 0), id="gaps in the labels are no objects"),
-        pytest.param(
-            [1, 1, 0, 0], [1, 0, 2, 2], (1 / 3, 1 / 3, 2 / 3, 2 / 5, 1, 1), id="a false object costs"
-        ),
+        pytest.param([1, 1, 0, 0], [1, 0, 2, 2], (1 / 3, 1 / 3, 2 / 3, 2 / 5, 1, 1), id="a false object costs"),
     ],
 )
 def test_worked_answers(target, pred, expected):

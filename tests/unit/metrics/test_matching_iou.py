@@ -34,12 +34,9 @@ def reference(examples):
             preds.append((mask & ~covered, class_id))
             covered |= mask
         targets = [
-            ((example.target_labels == j + 1) & valid, example.target_classes[j])
-            for j in range(example.num_targets)
+            ((example.target_labels == j + 1) & valid, example.target_classes[j]) for j in range(example.num_targets)
         ]
-        background = [
-            valid & ~np.any([plane for plane, _ in side] or [~valid], axis=0) for side in (preds, targets)
-        ]
+        background = [valid & ~np.any([plane for plane, _ in side] or [~valid], axis=0) for side in (preds, targets)]
         add(0, (background[0] & background[1]).sum(), background[0].sum(), background[1].sum())
         for plane, class_id in preds:
             add(class_id, 0, plane.sum(), 0)

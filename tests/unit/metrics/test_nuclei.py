@@ -27,10 +27,7 @@ def reference(target, pred, void=None):
 
     def most_pairs(tenths):
         edges = [
-            (i, j)
-            for i in range(len(preds))
-            for j in range(len(targets))
-            if 10 * shared[i][j] >= tenths * joint[i][j]
+            (i, j) for i in range(len(preds)) for j in range(len(targets)) if 10 * shared[i][j] >= tenths * joint[i][j]
         ]
         for size in range(min(len(preds), len(targets)), 0, -1):
             for chosen in itertools.combinations(edges, size):
@@ -68,9 +65,7 @@ def quality(sums):
         pytest.param([0, 0, 0, 0], [0, 0, 0, 0], (1, 1, 1, 1, 1), 1, 0, id="neither is perfect"),
         pytest.param([1, 1, 2, 2], [1, 1, 1, 1], (1 / 2, 0, 0, 0, 0), 0, -1, id="one mask over two objects"),
         pytest.param([1, 1, 1, 1], [1, 1, 2, 2], (1 / 2, 0, 0, 0, 0), 0, 1, id="one split in two"),
-        pytest.param(
-            [1, 1, 1, 1], [1, 1, 1, 2], (1 / 2, 1 / 2, 1 / 2, 0, 0), 0.75 / 1.5, 1, id="a chip split off"
-        ),
+        pytest.param([1, 1, 1, 1], [1, 1, 1, 2], (1 / 2, 1 / 2, 1 / 2, 0, 0), 0.75 / 1.5, 1, id="a chip split off"),
         pytest.param([1, 0, 0, 0], [1, 0, 0, 0], (1, 1, 1, 1, 1), 1, 0, id="a 1-pixel object"),
         pytest.param([1, 1, 1, 1], [1, 1, 1, 1], (1, 1, 1, 1, 1), 1, 0, id="an object that covers the image"),
         pytest.param([5, 5, 0, 9], [5, 5, 0, 9], (1, 1, 1, 1, 1), 1, 0, id="gaps in the labels"),

@@ -23,8 +23,7 @@ def reference(examples, num):
             target = (example.target_labels == j + 1) & valid
             if target.any():
                 fractions = [
-                    ((mask & target).sum(), ((mask & valid) | target).sum())
-                    for mask in example.pred_masks[:num]
+                    ((mask & target).sum(), ((mask & valid) | target).sum()) for mask in example.pred_masks[:num]
                 ]
                 best.append(max(fractions, key=lambda pair: pair[0] / pair[1], default=(0, 1)))
     if not best:
@@ -101,9 +100,7 @@ def test_one_mask_may_serve_two_objects_and_duplicates_change_nothing():
 
 
 def test_classes_and_crowds_play_no_part():
-    example = Example(
-        np.array([[1, 2]]), [1, 2], [False, True], pred_masks=masks([1, 0], [0, 1]), pred_classes=[3, 3]
-    )
+    example = Example(np.array([[1, 2]]), [1, 2], [False, True], pred_masks=masks([1, 0], [0, 1]), pred_classes=[3, 3])
     assert score(example)["mean_best_iou"][10] == 1.0
 
 

@@ -45,9 +45,7 @@ def plain(value):
     return type(value) in (float, int, type(None))
 
 
-@pytest.mark.parametrize(
-    "images", [[PERFECT], [NO_TARGET], [NO_PREDICTION], [NEITHER], [PERFECT, NEITHER, NO_TARGET]]
-)
+@pytest.mark.parametrize("images", [[PERFECT], [NO_TARGET], [NO_PREDICTION], [NEITHER], [PERFECT, NEITHER, NO_TARGET]])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_results_are_plain_numbers_whatever_is_missing(protocol, images):
     assert plain(evaluate(images, protocol))

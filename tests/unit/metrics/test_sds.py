@@ -28,11 +28,7 @@ def reference(examples, class_id):
                 ranked.append((-example.pred_scores[index], len(ranked), image, example.pred_masks[index]))
     ranked.sort(key=lambda entry: entry[:2])
     planes = [
-        [
-            example.target_labels == j + 1
-            for j in range(example.num_targets)
-            if example.target_classes[j] == class_id
-        ]
+        [example.target_labels == j + 1 for j in range(example.num_targets) if example.target_classes[j] == class_id]
         for example in examples
     ]
     num_targets = sum(len(of_image) for of_image in planes)
@@ -69,9 +65,7 @@ def test_no_prediction_scores_zero():
 
 
 def test_a_class_without_targets_is_none_and_stays_out_of_the_mean():
-    found = evaluate(
-        [Example(TARGET, [1, 1], pred_masks=masks([1, 1, 0, 0]), pred_classes=[7])], protocol="sds"
-    )
+    found = evaluate([Example(TARGET, [1, 1], pred_masks=masks([1, 1, 0, 0]), pred_classes=[7])], protocol="sds")
     assert found["per_class"] == {1: [0.0] * 9, 7: None}
     assert (found["mAP"], found["AP_vol"], found["thresholds"]) == ([0.0] * 9, 0.0, THRESHOLDS)
 
@@ -88,9 +82,7 @@ def test_a_false_prediction_on_an_image_without_targets_counts():
 
 
 def test_a_duplicate_is_wrong_but_takes_the_next_best_target():
-    example = Example(
-        np.array([[1, 1, 1, 2]]), pred_masks=masks([1, 1, 1, 1], [1, 1, 1, 1]), pred_scores=[0.9, 0.8]
-    )
+    example = Example(np.array([[1, 1, 1, 2]]), pred_masks=masks([1, 1, 1, 1], [1, 1, 1, 1]), pred_scores=[0.9, 0.8])
     assert at(0.2, example) == 1.0  # IoU 3/4 with the first target, then 1/4 with the second
     assert at(0.3, example) == 0.5
 
@@ -120,9 +112,7 @@ def test_equal_scores_keep_the_order_emitted_and_that_of_images():
 
 
 def test_precision_is_interpolated():
-    example = Example(
-        TARGET, pred_masks=masks([0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]), pred_scores=[0.9, 0.8, 0.7]
-    )
+    example = Example(TARGET, pred_masks=masks([0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]), pred_scores=[0.9, 0.8, 0.7])
     assert at(0.5, example) == pytest.approx(2 / 3)  # 1/2 then 2/3; the first recall takes the later 2/3
 
 

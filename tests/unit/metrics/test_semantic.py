@@ -11,9 +11,7 @@ MAPS = hnp.arrays(np.uint8, (3, 4), elements=st.integers(0, 3))
 
 
 def test_worked_answer_over_two_images():
-    found = score_semantic(
-        [(np.array([[1, 1]]), np.array([[1, 0]])), (np.array([[0, 1]]), np.array([[0, 1]]))], 1
-    )
+    found = score_semantic([(np.array([[1, 1]]), np.array([[1, 0]])), (np.array([[0, 1]]), np.array([[0, 1]]))], 1)
     assert found == {
         "per_class": {0: 0.5, 1: pytest.approx(2 / 3)},
         "mean_iou": pytest.approx(7 / 12),

@@ -29,11 +29,7 @@ def reference(examples, class_id):
                 ranked.append((-example.pred_scores[index], len(ranked), image, example.pred_masks[index]))
     ranked.sort(key=lambda entry: entry[:2])
     planes = [
-        [
-            example.target_labels == j + 1
-            for j in range(example.num_targets)
-            if example.target_classes[j] == class_id
-        ]
+        [example.target_labels == j + 1 for j in range(example.num_targets) if example.target_classes[j] == class_id]
         for example in examples
     ]
     num_targets = sum(len(of_image) for of_image in planes)
@@ -82,9 +78,7 @@ def test_a_threshold_is_met_not_exceeded():
     for tenths in range(1, 10):
         target = np.ones((1, 10), dtype=int)
         exact = Example(target, pred_masks=(np.arange(10) < tenths)[None, None])
-        assert evaluate([exact], protocol="voc07")["mAP"] == pytest.approx(
-            [1.0] * tenths + [0.0] * (9 - tenths)
-        )
+        assert evaluate([exact], protocol="voc07")["mAP"] == pytest.approx([1.0] * tenths + [0.0] * (9 - tenths))
 
 
 def test_three_of_ten_targets_miss_the_point_of_recall_three_tenths():

@@ -1,0 +1,42 @@
+# On a fresh machine with Python 3.11 or 3.12:  make demo   and   make test   (both make .venv first).
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3 python,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help demo test check format clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    segment sample pictures, into demo/"
+	@echo "make test    run the tests"
+	@echo "make check   check format, style, types and the layers of the rooms"
+	@echo "make format  format the code"
+	@echo "make clean   remove .venv, demo/ and caches"
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or 3.12; found none (or say: make PYTHON=/path/to/python3.11)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet -c constraints.txt -e '.[dev,plots]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py --out demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache

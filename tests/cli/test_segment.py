@@ -1,0 +1,224 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seriatim.data.images import read_label_map
+from seriatim.inference.predictor import Predictor, load
+
+
+def test_every_picture_gets_its_files_and_the_call_its_own(run, pictures, model, tmp_path):
+    out = tmp_path / "out"
+    code, stdout, stderr = run("segment", pictures, "--model", model, "--out", out)
+    assert code == 0
+    assert stdout == ""
+    assert "a.png: 2 objects" in stderr or "a.png: 1 object" in stderr
+    names = sorted(path.name for path in out.iterdir())
+    expected = [f"{stem}.{kind}.png" for stem in "abc" for kind in ("labels", "overlay")]
+    assert names == sorted([*expected, "counts.csv", "instances.json"])
+
+
+def test_the_table_counts_what_the_label_maps_hold(run, pictures, model, tmp_path):
+    run("segment", pictures, "--model", model, "--out", tmp_path / "out")
+    header, *rows = (tmp_path / "out" / "counts.csv").read_text().splitlines()
+    assert header == "file,count,seconds"
+    assert len(rows) == 3
+    coco = json.loads((tmp_path / "out" / "instances.json").read_text())
+    for number, row in enumerate(rows, start=1):
+        file, count, seconds = row.split(",")
+        stem = file.rsplit("/", 1)[1].removesuffix(".png")
+        labels = read_label_map(tmp_path / "out" / f"{stem}.labels.png")
+        assert (
+            len(np.unique(labels[labels > 0]))
+            == int(count)
+            == sum(one["image_id"] == number for one in coco["annotations"])
+        )
+        assert float(seconds) > 0
+
+
+def test_label_maps_are_those_of_the_python_face(run, pictures, model, tmp_path):
+    run("segment", pictures / "a.png", "--model", model, "--out", tmp_path / "out", "--device", "cpu")
+    expected = load(model, device="cpu").predict(pictures / "a.png").label_map()
+    assert np.array_equal(read_label_map(tmp_path / "out" / "a.labels.png"), expected)
+
+
+def test_json_goes_to_stdout(run, pictures, model, tmp_path):
+    code, stdout, _ = run("segment", pictures, "--model", model, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    said = json.loads(stdout)
+    assert [one["file"] for one in said["files"]] == [str(pictures / f"{stem}.png") for stem in "abc"]
+    assert said["failed"] == []
+
+
+def test_only_the_formats_asked_for_are_written(run, pictures, model, tmp_path):
+    run("segment", pictures / "a.png", "--model", model, "--out", tmp_path / "out", "--formats", "labels")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.labels.png"]
+
+
+def test_bad_files_are_named_and_the_others_done(run, pictures, model, tmp_path):
+    (pictures / "b.png").write_bytes((pictures / "b.png").read_bytes()[:60])
+    (pictures / "d.jpg").write_text("no picture")
+    code, stdout, stderr = run(
+        "segment", pictures, pictures / "gone.png", "--model", model, "--out", tmp_path / "out", "--json"
+    )
+    assert code == 3
+    said = json.loads(stdout)
+    assert [one["file"].rsplit("/", 1)[1] for one in said["files"]] == ["a.png", "c.png"]
+    assert [one["file"].rsplit("/", 1)[1] for one in said["failed"]] == ["b.png", "d.jpg", "gone.png"]
+    for name in ("b.png", "d.jpg", "gone.png"):
+        assert name in stderr
+    assert "no such file" in stderr
+    assert "3 of 5 pictures could not be segmented" in stderr
+    assert len((tmp_path / "out" / "counts.csv").read_text().splitlines()) == 3
+
+
+def test_if_all_fail_it_is_a_failure(run, model, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    code, _, stderr = run("segment", tmp_path / "bad.png", "--model", model, "--out", tmp_path / "out")
+    assert code == 1
+    assert "bad.png" in stderr
+
+
+def test_a_folder_without_pictures_is_a_failure(run, model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, stderr = run("segment", tmp_path / "empty", "--model", model, "--out", tmp_path / "out")
+    assert code == 1
+    assert "holds no pictures" in stderr
+
+
+def test_without_a_model_it_says_what_it_takes_and_how_to_choose(run, pictures, tmp_path, monkeypatch, model):
+    from seriatim.inference import zoo
+
+    monkeypatch.setattr(zoo, "_ZOO", tmp_path / "zoo")
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "nuclei").symlink_to(model)
+    code, stdout, stderr = run("segment", pictures / "a.png", "--out", tmp_path / "out")
+    assert code == 0
+    assert stdout == ""
+    assert "'nuclei'" in stderr
+    assert "--model" in stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--model", "nowhere"),
+        ("--formats", "labls"),
+        ("--device", "gpu"),
+        ("--threads", "0"),
+        ("--model", "nowhere", "--debug"),
+    ],
+)
+def test_wrong_settings_are_exit_code_2_before_anything_is_written(run, pictures, model, tmp_path, wrong):
+    code, _, stderr = run("segment", pictures, "--model", model, "--out", tmp_path / "out", *wrong)
+    assert code == 2
+    assert stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_model_is_a_failure(run, pictures, model, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in model.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes()[:-1])
+    code, _, stderr = run("segment", pictures, "--model", broken, "--out", tmp_path / "out")
+    assert code == 1
+    assert "config.json" in stderr or "model.safetensors" in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_two_pictures_of_one_stem_both_get_their_files(run, pictures, model, tmp_path):
+    with Image.open(pictures / "a.png") as picture:
+        picture.save(pictures / "a.bmp")
+    code, _, _ = run("segment", pictures, "--model", model, "--out", tmp_path / "out", "--formats", "labels")
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.labels.png",
+        "a.png.labels.png",
+        "b.labels.png",
+        "c.labels.png",
+    ]
+
+
+def test_results_may_lie_beside_the_pictures_and_a_second_call_takes_the_same_pictures(run, pictures, model):
+    before = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    first = run("segment", pictures, "--model", model, "--out", pictures, "--json")[1]
+    second = run("segment", pictures, "--model", model, "--out", pictures, "--json")[1]
+    names = [[one["file"] for one in json.loads(said)["files"]] for said in (first, second)]
+    assert names[0] == names[1]
+    assert len(names[0]) == 3
+    assert all((pictures / name).read_bytes() == data for name, data in before.items())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_call_with_what_is_done_written(run, pictures, model, tmp_path, monkeypatch, number, code):
+    predict = Predictor.predict
+
+    def stopped_at_the_third(self, image, progress=None):
+        stopped_at_the_third.calls += 1
+        if stopped_at_the_third.calls == 3:
+            signal.raise_signal(number)
+        return predict(self, image, progress)
+
+    stopped_at_the_third.calls = 0
+    monkeypatch.setattr(Predictor, "predict", stopped_at_the_third)
+    got, _, stderr = run("segment", pictures, "--model", model, "--out", tmp_path / "out")
+    assert got == code
+    assert "Traceback" not in stderr
+    assert len((tmp_path / "out" / "counts.csv").read_text().splitlines()) == 3
+    assert len(json.loads((tmp_path / "out" / "instances.json").read_text())["images"]) == 2
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith((".", "c."))]
+
+
+def test_a_real_sigterm_ends_a_real_process(pictures, model, tmp_path):
+    for number in range(200):
+        (pictures / f"copy{number:03d}.png").write_bytes((pictures / "a.png").read_bytes())
+    command = [
+        sys.executable,
+        "-m",
+        "seriatim",
+        "segment",
+        str(pictures),
+        "--model",
+        str(model),
+        "--out",
+        str(tmp_path / "out"),
+        "--threads",
+        "1",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "out").glob("*.labels.png"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.terminate()
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Traceback" not in stderr
+    done = len((tmp_path / "out" / "counts.csv").read_text().splitlines()) - 1
+    assert 1 <= done < 203
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_full_disk_is_a_failure_that_names_file_and_bytes(run, pictures, model, tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    code, _, stderr = run("segment", pictures, "--model", model, "--out", tmp_path / "out")
+    assert code == 1
+    assert "could not write" in stderr
+    assert "No space left on device" in stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_picture_of_several_pages_warns_on_stderr(run, pictures, model, tmp_path):
+    frames = [Image.fromarray(np.full((40, 60), value, dtype=np.uint8)) for value in (10, 200)]
+    frames[0].save(pictures / "pages.tif", save_all=True, append_images=frames[1:])
+    code, _, stderr = run("segment", pictures / "pages.tif", "--model", model, "--out", tmp_path / "out")
+    assert code == 0
+    assert "pages.tif: has 2 pages; the first is taken" in stderr

@@ -1,0 +1,105 @@
+"""RSIS: settings and decoding; its equations are in `tests/equations`, its parity in `tests/parity`."""
+
+import pytest
+import torch
+
+from seriatim.core.errors import ConfigError
+from seriatim.models.rsis import RSIS, RSISConfig, RSISObjectiveConfig, RSISOutput, decode, training_terms
+
+
+def output_of(stops, areas=None, seeds=None, classes=None):
+    """One picture of 10 x 10 pixels; step t shows its first areas[t] pixels."""
+    steps = len(stops)
+    masks = torch.full((1, steps, 100), -9.0)
+    for step, area in enumerate(areas or [20] * steps):
+        masks[0, step, :area] = 9
+    return RSISOutput(
+        masks.view(1, steps, 10, 10),
+        torch.tensor([classes or [[0.0, 0.0]] * steps]),
+        torch.logit(torch.tensor([stops])),
+        torch.tensor([seeds or [1.0] * steps]),
+    )
+
+
+def steps_of(output, **settings):
+    return [one.step for one in decode(output, RSISConfig.parse({"num_classes": 2, **settings}))[0]]
+
+
+def test_the_sequence_ends_at_the_first_step_without_an_object():
+    assert steps_of(output_of([0.9, 0.5, 0.49, 0.9])) == [0, 1]
+
+
+def test_the_released_code_leaves_such_a_step_out_and_goes_on():
+    assert steps_of(output_of([0.9, 0.2, 0.8, 0.1, 0.6]), stop_policy="skip") == [0, 2, 4]
+
+
+def test_masks_below_a_thousandth_of_the_picture_are_dropped_and_the_sequence_goes_on():
+    output = output_of([0.9] * 4, areas=[0, 3, 2, 50])
+    assert steps_of(output) == [1, 2, 3]
+    assert steps_of(output, min_area_fraction=0.03) == [1, 3]
+    assert steps_of(output, min_area_fraction=0.031) == [3]
+
+
+def test_with_the_gaze_the_sequence_ends_where_no_seed_is_left():
+    assert steps_of(output_of([0.9] * 3, seeds=[0.9, 0.29, 0.9]), stop_policy="skip") == [0]
+
+
+def test_the_mask_threshold_is_a_probability():
+    output = output_of([0.9])
+    output.mask_logits[0, 0, 0] = torch.logit(torch.tensor(0.3))
+    for threshold, pixels in ((0.25, 10), (0.35, 0)):
+        found = decode(output, RSISConfig(num_classes=2, mask_threshold=threshold))[0]
+        assert found[0].area - 10 == pixels or found[0].area == pixels + 10
+
+
+def test_score_is_stop_times_class_and_classes_count_from_1():
+    output = output_of([0.8], classes=[[0.0, torch.tensor(3.0).log().item()]])
+    found = decode(output, RSISConfig(num_classes=2))[0][0]
+    assert found.class_id == 2
+    assert found.score == pytest.approx(0.8 * 0.75)
+    assert found.class_probs.tolist() == pytest.approx([0.25, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"levels": 4, "encoder_depth": 3}, "levels: 4 ConvLSTMs need as many encoder levels"),
+        ({"extensions": {"gaze": True}}, "extensions.gaze: needs extensions.pyramid_channels"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(config, message):
+    with pytest.raises(ConfigError, match=message):
+        RSIS(RSISConfig.parse({"encoder": "test_resnet", **config}))
+
+
+def test_the_default_is_the_paper():
+    config = RSISConfig()
+    assert (config.encoder, config.width, config.widths, config.levels) == ("resnet101", 128, "paper", 5)
+    assert (config.skip_mode, config.skip_batch_norm, config.stop_policy) == ("concat", False, "first")
+    assert not any(config.extensions.model_dump(exclude={"teacher_objects"}).values())
+    weights = RSISObjectiveConfig()
+    assert (weights.mask, weights.classification, weights.stop, weights.reduction) == (1, 0, 0, "sum")
+
+
+@pytest.mark.parametrize(
+    ("num_objects", "stop", "expected"), [(None, 0.0, 3), (None, 0.5, 4), (2, 0.0, 2), (2, 0.5, 3), (9, 0.5, 4)]
+)
+def test_a_training_sequence_has_a_step_an_object_and_one_to_stop(monkeypatch, num_objects, stop, expected):
+    network = RSIS(RSISConfig(encoder="test_resnet", encoder_depth=1, levels=1, width=8))
+    lengths, forward = [], RSIS.forward
+    monkeypatch.setattr(
+        RSIS, "forward", lambda self, images, steps: lengths.append(steps) or forward(self, images, steps)
+    )
+    labels = torch.arange(4).repeat_interleave(64).view(1, 16, 16)
+    weights = RSISObjectiveConfig(stop=stop)
+    training_terms(
+        network, torch.rand(1, 3, 16, 16), labels, torch.tensor([[1, 1, 1]]), weights, num_objects, torch.Generator()
+    )
+    assert lengths == [expected]
+
+
+def test_the_most_steps_bound_a_training_sequence():
+    network = RSIS(RSISConfig(encoder="test_resnet", encoder_depth=1, levels=1, width=8, max_steps=2))
+    labels = torch.arange(4).repeat_interleave(64).view(1, 16, 16)
+    args = (labels, torch.tensor([[1, 1, 1]]), RSISObjectiveConfig(), None, torch.Generator())
+    assert training_terms(network, torch.rand(1, 3, 16, 16), *args)["mask"].isfinite()

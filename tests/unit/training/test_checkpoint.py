@@ -1,0 +1,138 @@
+import copy
+import logging
+
+import pytest
+import torch
+
+from seriatim.core.errors import CheckpointError
+from seriatim.core.tensor_files import save_tensors
+from seriatim.training.checkpoint import KEPT, RunState, checkpoints, load_newest, save_checkpoint
+
+
+def make(seed=0, width=3):
+    torch.manual_seed(seed)
+    network = torch.nn.Sequential(torch.nn.Linear(2, width), torch.nn.BatchNorm1d(width), torch.nn.Linear(width, 1))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1, weight_decay=0.01)
+    return network, optimizer
+
+
+def update(network, optimizer, seed):
+    inputs = torch.randn(8, 2, generator=torch.Generator().manual_seed(seed))
+    optimizer.zero_grad()
+    network(inputs).square().mean().backward()
+    optimizer.step()
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A network after five updates, a checkpoint after each; copies of all states."""
+    network, optimizer = make()
+    copies = {}
+    for iteration in range(1, 6):
+        update(network, optimizer, iteration)
+        save_checkpoint(
+            tmp_path, network, optimizer, RunState(iteration, iteration * 8, best_loss=1 / iteration, log_bytes=7)
+        )
+        copies[iteration] = copy.deepcopy((network.state_dict(), optimizer.state_dict()["state"]))
+    return tmp_path, copies
+
+
+def same(first, second):
+    if isinstance(first, torch.Tensor):
+        return first.dtype == second.dtype and torch.equal(first, second)
+    return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+
+
+def test_the_newest_two_are_kept(trained):
+    folder, _ = trained
+    assert [path.name for path in checkpoints(folder)] == ["00000004.safetensors", "00000005.safetensors"]
+    assert KEPT == 2
+
+
+def test_weights_moments_and_counters_are_restored_exactly(trained):
+    folder, copies = trained
+    network, optimizer = make(seed=1)
+    state = load_newest(folder, network, optimizer)
+    assert state == RunState(5, 40, best_loss=0.2, log_bytes=7)
+    assert same(network.state_dict(), copies[5][0])
+    assert same(optimizer.state_dict()["state"], copies[5][1])
+    undisturbed, its_optimizer = make()
+    for seed in range(1, 8):
+        update(undisturbed, its_optimizer, seed)
+    for seed in (6, 7):
+        update(network, optimizer, seed)
+    assert same(network.state_dict(), undisturbed.state_dict())
+
+
+def test_moments_of_before_do_not_survive_loading(trained):
+    folder, copies = trained
+    network, optimizer = make(seed=1)
+    update(network, optimizer, 99)
+    load_newest(folder, network, optimizer)
+    assert same(optimizer.state_dict()["state"], copies[5][1])
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data[:100] + b"x" + data[101:], lambda data: b""]
+)
+def test_a_damaged_newest_one_is_named_and_the_one_before_taken(trained, caplog, damage):
+    folder, copies = trained
+    newest = checkpoints(folder)[-1]
+    newest.write_bytes(damage(newest.read_bytes()))
+    network, optimizer = make(seed=1)
+    with caplog.at_level(logging.WARNING):
+        state = load_newest(folder, network, optimizer)
+    assert state.iteration == 4
+    assert newest.name in caplog.text
+    assert "trying the checkpoint before it" in caplog.text
+    assert same(network.state_dict(), copies[4][0])
+    assert same(optimizer.state_dict()["state"], copies[4][1])
+
+
+def test_nothing_is_none_and_nothing_intact_is_an_error(trained):
+    folder, _ = trained
+    assert load_newest(folder / "nothing", *make()) is None
+    for path in checkpoints(folder):
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="none of 2 checkpoints is intact"):
+        load_newest(folder, *make())
+
+
+def test_a_checkpoint_of_another_network_is_refused(trained):
+    folder, _ = trained
+    with pytest.raises(CheckpointError, match=r"00000005\.safetensors: is of another network"):
+        load_newest(folder, *make(width=4))
+
+
+def test_an_intact_file_that_is_no_checkpoint_is_refused(tmp_path):
+    for metadata in ({}, {"state": "3"}, {"state": '{"epoch": 3}'}, {"state": "{"}):
+        save_tensors(tmp_path / "00000001.safetensors", {"network.a": torch.zeros(1)}, metadata)
+        with pytest.raises(CheckpointError, match="is no checkpoint of a run"):
+            load_newest(tmp_path, *make())
+
+
+def test_a_write_that_fails_leaves_the_older_checkpoints(trained, monkeypatch):
+    folder, copies = trained
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match=r"00000006\.safetensors: could not write \d+ bytes: No space left on device"):
+        save_checkpoint(folder, *make(), RunState(6))
+    monkeypatch.undo()
+    assert load_newest(folder, *make()).iteration == 5
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_other_files_are_no_checkpoints_and_litter_is_removed(trained):
+    folder, _ = trained
+    for name in ("model.safetensors", "0000001.safetensors", ".00000009.safetensors.5.part"):
+        (folder / name).write_bytes(b"")
+    assert load_newest(folder, *make()).iteration == 5
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "00000004.safetensors",
+        "00000005.safetensors",
+        "0000001.safetensors",
+        "model.safetensors",
+    ]
