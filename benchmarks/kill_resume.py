@@ -164,20 +164,24 @@ def measure(folder: Path, memory_folder: Path, num_kills: int, seed: int) -> dic
         raise RuntimeError("the undisturbed run failed")
     whole_seconds = time.monotonic() - begun
     kills: list[dict] = []
-    equal = left_litter = num_runs = 0
+    equal = left_litter = num_started = num_runs = 0
     different: list[str] = []
     while len(kills) < num_kills:
-        num_runs += 1
-        run = (memory_folder if num_runs % 2 else folder) / f"run{num_runs}"
+        num_started += 1
+        run = (memory_folder if num_started % 2 else folder) / f"run{num_started}"
+        kills_before = len(kills)
         for _ in range(min(KILLS_A_RUN, num_kills - len(kills))):
             kill = kill_once(recipe, run, chance, whole_seconds, amid_writing=len(kills) % 2 == 1)
             if kill is None:
                 break
-            kills.append({"run": num_runs, **kill})
+            kills.append({"run": num_started, **kill})
+        if len(kills) == kills_before:
+            continue
+        num_runs += 1
         process = start(recipe, run)
         process.join()
         found = [f"exit {process.exitcode}"] if process.exitcode else differences(folder / "whole", run)
-        different += [f"run {num_runs}: {one}" for one in found]
+        different += [f"run {num_started}: {one}" for one in found]
         equal += not found
         left_litter += bool(half_written(run))
     return {

@@ -14,7 +14,7 @@ CASES = {
     "rsis, mult": ("rsis", {**TINY, "skip_mode": "mult", "levels": 3}),
     "rsis, none": ("rsis", {**TINY, "skip_mode": "none", "levels": 4, "input_channels": 4}),
     "rsis, one level": ("rsis", {**TINY, "levels": 1, "encoder_depth": 4, "input_channels": 1}),
-    "rsis, another encoder": ("rsis", {**TINY, "encoder": "test_efficientnet", "levels": 2, "encoder_depth": 3}),
+    "rsis, another encoder": ("rsis", {**TINY, "encoder": "test_efficientnet", "levels": 2}),
     "rsis, coordinates": ("rsis", {**TINY, "extensions": {"coordinates": True, "pyramid_channels": 8}}),
     "rsis, gaze": (
         "rsis",

@@ -112,7 +112,7 @@ def test_an_intact_file_that_is_no_checkpoint_is_refused(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_older_checkpoints(trained, monkeypatch):
-    folder, copies = trained
+    folder, _ = trained
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_cosine_falls_to_one_percent_over_all_stages():
     assert factors[50] == pytest.approx(0.505)
     assert factors[25] == pytest.approx(0.01 + 0.99 * 0.5 * (1 + math.sqrt(0.5)))
     assert factors[100] == pytest.approx(0.01)
-    assert all(later < earlier for earlier, later in zip(factors, factors[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(factors))
 
 
 class Small(torch.nn.Module):

@@ -1,0 +1,95 @@
+"""Which test-time settings suit a trained model: scores on the validation pictures of its recipe, one setting after another.
+
+    python benchmarks/thresholds.py --model runs/nuclei --recipe nuclei --data folder:PATH/TO/nuclei --json benchmarks/results/NAME.json
+
+Greedy: each group of settings is tried on top of the best of the groups before it. Only validation pictures are looked at, so that the
+numbers that are reported, on the test pictures, stay untouched by the choice.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seriatim.data.samples import Source
+from seriatim.data.subsets import Subset
+from seriatim.inference.evaluate import evaluate_model
+from seriatim.inference.model_folder import ModelDescription, read_model_folder
+from seriatim.inference.predictor import Predictor, find_model_folder
+from seriatim.models import catalogue
+from seriatim.training.recipe import load_recipe
+from seriatim.training.splits import open_splits
+
+GROUPS: list[list[Mapping[str, Any]]] = [
+    [{}, {"inference.solid": True}],
+    [{"config.stop_threshold": 0.6}, {"config.stop_threshold": 0.7}, {"config.stop_threshold": 0.8}],
+    [{"config.seed_threshold": 0.4}, {"config.seed_threshold": 0.5}],
+    [{"config.mask_threshold": 0.4}, {"config.mask_threshold": 0.6}],
+    [{"inference.max_hidden": 0.3}],
+]
+"""Settings of `model.config` and of `inference`."""
+
+
+def changed(description: ModelDescription, settings: Mapping[str, Any]) -> ModelDescription:
+    config, inference = dict(description.model.config), description.inference.model_dump()
+    for key, value in settings.items():
+        part, name = key.split(".")
+        (config if part == "config" else inference)[name] = value
+    return description.model_copy(
+        update={
+            "model": description.model.model_copy(update={"config": config}),
+            "inference": type(description.inference).parse(inference),
+        }
+    )
+
+
+def score(model: Path, settings: Mapping[str, Any], source: Source, protocol: str) -> dict[str, float]:
+    network, description = read_model_folder(model)
+    description = changed(description, settings)
+    rebuilt = catalogue.build(description.model.name, description.model.config, seed=0)
+    rebuilt.load_state_dict(network.state_dict())
+    result = evaluate_model(Predictor(rebuilt, description), source, [protocol])[protocol]
+    if protocol == "nuclei":
+        return {f"AP {t}": result["AP"][t] for t in result["AP"]} | {"PQ": result["PQ"], "absDiC": result["absDiC"]}
+    return {"SBD": result["SBD"]["mean"], "absDiC": result["absDiC"]["mean"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--protocol", default="nuclei", choices=("nuclei", "cvppp"))
+    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    validation = open_splits(
+        load_recipe(arguments.recipe).data.model_copy(update={"source": arguments.data})
+    ).validation
+    source = Subset(validation, range(min(arguments.limit, len(validation))))
+    model = find_model_folder(arguments.model)
+    best: dict[str, Any] = {}
+    best_value, rows = float("-inf"), []
+    for group in GROUPS:
+        winner = best
+        for settings in group:
+            tried = best | settings
+            scores = score(model, tried, source, arguments.protocol)
+            value = sum(scores[key] for key in ("AP 0.5", "AP 0.7")) if arguments.protocol == "nuclei" else scores["SBD"]
+            rows.append({"settings": tried, **scores})
+            print(json.dumps(rows[-1]), flush=True)
+            if value > best_value:
+                best_value, winner = value, tried
+        best = winner
+    command = f"python benchmarks/thresholds.py --model RUN --recipe {arguments.recipe} --data FOLDER --protocol {arguments.protocol} --json ..."
+    facts = {"command": command, "pictures": len(source), "chosen": best, "tried": rows}
+    arguments.json.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
