@@ -2,7 +2,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from seriatim.core.tensor_files import load_tensors
 
 RECIPE = """
 [data]
@@ -75,6 +78,16 @@ def test_a_second_run_into_the_same_folder_is_refused_and_a_resumed_one_is_not(r
     assert code == 2
     assert "--resume" in err
     assert run(*words, "--resume")[0] == 0
+
+
+def test_a_run_can_begin_with_the_weights_of_another(run, recipe, data, tmp_path):
+    words = ("train", recipe, "--set", f"data.source=folder:{data}", "--device", "cpu")
+    assert run(*words, "--out", tmp_path / "first")[0] == 0
+    still = ("--set", "optimizer.learning_rate=1e-30", "--set", "optimizer.weight_decay=0", "--set", "seed=7")
+    begun = ("--set", f"model.weights={tmp_path / 'first'}")
+    assert run(*words, *still, *begun, "--out", tmp_path / "second")[0] == 0
+    first, second = (load_tensors(tmp_path / name / "model" / "model.safetensors")[0] for name in ("first", "second"))
+    assert all(torch.equal(first[name], second[name]) for name, _ in first.items() if "running" not in name and "batches" not in name)
 
 
 @pytest.mark.parametrize(

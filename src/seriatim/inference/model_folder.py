@@ -114,18 +114,27 @@ def read_model_folder(folder: Path) -> tuple[nn.Module, ModelDescription]:
         CheckpointError: naming the file, if anything is missing, damaged or does not fit.
     """
     description = read_description(folder)
-    path = folder / WEIGHTS_NAME
-    tensors, _ = load_tensors(path)
     try:
         network = catalogue.build(description.model.name, description.model.config, seed=0, encoder_weights=False)
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG_NAME}: {error}") from None
+    load_weights(network, folder)
+    return network, description
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Put the weights of a model folder into a network of the same settings.
+
+    Raises:
+        CheckpointError: naming the file, if it is missing, damaged or of another network.
+    """
+    path = folder / WEIGHTS_NAME
+    tensors, _ = load_tensors(path)
     expected = network.state_dict()
     problem = _misfit(expected, tensors)
     if problem:
-        raise CheckpointError(f"{path}: does not fit {CONFIG_NAME}: {problem}")
+        raise CheckpointError(f"{path}: does not fit the settings of the network: {problem}")
     network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
-    return network, description
 
 
 def _misfit(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:

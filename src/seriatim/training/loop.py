@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, TrainingDivergedError
 from seriatim.data.collate import Batch, Crops, batches
-from seriatim.inference.model_folder import ModelDescription, ModelSettings, write_model_folder
+from seriatim.inference.model_folder import ModelDescription, ModelSettings, load_weights, write_model_folder
 from seriatim.inference.predictor import Predictor
+from seriatim.inference.zoo import find_model_folder
 from seriatim.models import catalogue
 from seriatim.training.checkpoint import RunState, checkpoints, load_newest, save_checkpoint
 from seriatim.training.recipe import Recipe, StageConfig
@@ -101,6 +102,8 @@ def train(
     ]
     goes_on = resume and bool(checkpoints(folder.checkpoints))
     network = catalogue.build(recipe.model.name, recipe.model.config, seed=recipe.seed, encoder_weights=not goes_on)
+    if recipe.model.weights is not None and not goes_on:
+        load_weights(network, find_model_folder(recipe.model.weights))
     splits = open_splits(recipe.data)
     if fabric.global_rank == 0:
         if resume:

@@ -41,6 +41,8 @@ class ModelSection(Config):
     """A name of the catalogue, such as rsis."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The network's settings, checked by the network's own config class."""
+    weights: str | None = None
+    """Weights to begin with: a model that ships, a run folder or a model folder of the same settings; None draws them by chance."""
 
 
 class OptimizerConfig(Config):

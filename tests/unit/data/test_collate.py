@@ -57,6 +57,12 @@ def test_every_picture_comes_once_an_epoch_in_another_order():
     assert len({tuple(order) for order in orders}) > 1
 
 
+def test_the_same_picture_is_cut_anew_in_every_epoch():
+    crops = crops_of()
+    cuts = [image.tobytes() for name, image, *_ in (crops[number] for number in range(30)) if name == "picture3"]
+    assert len(cuts) == len(set(cuts)) == 6
+
+
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_workers_do_not_change_what_is_drawn(num_workers):
     alone = list(batches(crops_of(), 3, 7, 4))
