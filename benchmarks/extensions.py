@@ -53,7 +53,9 @@ class CropSource:
 
 
 def measure(overrides: list[str], iterations: int, data: str, threads: int, num_crops: int) -> dict[str, object]:
-    recipe = load_recipe("nuclei", [f"data.source={data}", f"runtime.threads={threads}", "validation.num_pictures=0", *overrides])
+    recipe = load_recipe(
+        "nuclei", [f"data.source={data}", f"runtime.threads={threads}", "validation.num_pictures=0", *overrides]
+    )
     gaze = recipe.model.config["extensions"]["gaze"]
     weights = recipe.stages[0].weights | ({} if gaze else {"maps": 0.0})
     stage = recipe.stages[0].model_copy(update={"iterations": iterations, "weights": weights})
@@ -90,9 +92,7 @@ def main() -> None:
     for name, overrides in VARIANTS.items():
         results[name] = measure(overrides, arguments.iterations, arguments.data, arguments.threads, arguments.crops)
         print(name, json.dumps(results[name]), flush=True)
-    command = (
-        f"python benchmarks/extensions.py --iterations {arguments.iterations} --crops {arguments.crops} --threads {arguments.threads} --json ..."
-    )
+    command = f"python benchmarks/extensions.py --iterations {arguments.iterations} --crops {arguments.crops} --threads {arguments.threads} --json ..."
     facts = {"command": command, "iterations": arguments.iterations, "crops": arguments.crops, "variants": results}
     arguments.json.write_text(json.dumps(facts, indent=1) + "\n")
 

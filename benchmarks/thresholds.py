@@ -80,7 +80,9 @@ def main() -> None:
         for settings in group:
             tried = best | settings
             scores = score(model, tried, source, arguments.protocol)
-            value = sum(scores[key] for key in ("AP 0.5", "AP 0.7")) if arguments.protocol == "nuclei" else scores["SBD"]
+            value = (
+                sum(scores[key] for key in ("AP 0.5", "AP 0.7")) if arguments.protocol == "nuclei" else scores["SBD"]
+            )
             rows.append({"settings": tried, **scores})
             print(json.dumps(rows[-1]), flush=True)
             if value > best_value:

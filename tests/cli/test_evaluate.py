@@ -100,7 +100,17 @@ def test_a_recipe_picks_the_part_that_it_keeps_back(run, data, tmp_path):
         iterations = 1
         """
     )
-    words = ("evaluate", "--data", f"folder:{data}", "--predictions", data / "labels", "--protocol", "nuclei", "--json", "-")
+    words = (
+        "evaluate",
+        "--data",
+        f"folder:{data}",
+        "--predictions",
+        data / "labels",
+        "--protocol",
+        "nuclei",
+        "--json",
+        "-",
+    )
     assert json.loads(run(*words, "--recipe", recipe)[1])["pictures"] == 1
     assert json.loads(run(*words, "--recipe", recipe, "--part", "training")[1])["pictures"] == 1
     assert json.loads(run(*words)[1])["pictures"] == 2

@@ -59,7 +59,9 @@ def data(tmp_path):
 
 
 def test_a_recipe_becomes_a_run_folder_whose_model_segments(run, recipe, data, tmp_path):
-    code, out, err = run("train", recipe, "--out", tmp_path / "run", "--set", f"data.source=folder:{data}", "--device", "cpu")
+    code, out, err = run(
+        "train", recipe, "--out", tmp_path / "run", "--set", f"data.source=folder:{data}", "--device", "cpu"
+    )
     assert code == 0, err
     assert out.strip() == str(tmp_path / "run" / "model")
     assert "iteration 2/2" in err
@@ -87,7 +89,11 @@ def test_a_run_can_begin_with_the_weights_of_another(run, recipe, data, tmp_path
     begun = ("--set", f"model.weights={tmp_path / 'first'}")
     assert run(*words, *still, *begun, "--out", tmp_path / "second")[0] == 0
     first, second = (load_tensors(tmp_path / name / "model" / "model.safetensors")[0] for name in ("first", "second"))
-    assert all(torch.equal(first[name], second[name]) for name, _ in first.items() if "running" not in name and "batches" not in name)
+    assert all(
+        torch.equal(first[name], second[name])
+        for name, _ in first.items()
+        if "running" not in name and "batches" not in name
+    )
 
 
 @pytest.mark.parametrize(

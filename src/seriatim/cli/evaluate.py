@@ -48,7 +48,9 @@ def evaluate(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="RECIPE", help="Take only the part of the data that this recipe keeps back.", show_default=False),
+        typer.Option(
+            metavar="RECIPE", help="Take only the part of the data that this recipe keeps back.", show_default=False
+        ),
     ] = None,
     part: Annotated[Part, typer.Option(help="With --recipe: which part.")] = Part.test,
     limit: Annotated[
@@ -86,7 +88,13 @@ def evaluate(
             scores = evaluate_label_maps(predictions, source, protocols, progress.pictures)
     judged = {"model": model} if model is not None else {"predictions": str(predictions)}
     kept_back = {} if recipe is None else {"recipe": recipe, "part": part.value}
-    facts = {"data": data, **kept_back, **judged, "pictures": len(source), "seconds": round(time.perf_counter() - started, 3)}
+    facts = {
+        "data": data,
+        **kept_back,
+        **judged,
+        "pictures": len(source),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
     text = json.dumps({**facts, **scores}, indent=1) + "\n"
     if json_file == Path("-"):
         sys.stdout.write(text)

@@ -98,15 +98,11 @@ def _mean(values: Sequence[float] | Float64[np.ndarray, " values"] | None) -> fl
 
 def _has_distances(examples: Sequence[Example]) -> bool:
     given = {
-        index: example.target_distances is not None
-        for index, example in enumerate(examples)
-        if example.num_targets
+        index: example.target_distances is not None for index, example in enumerate(examples) if example.num_targets
     }
     if len(set(given.values())) > 1:
         missing = next(index for index, there in given.items() if not there)
-        raise DataError(
-            f"examples[{missing}]: has no target_distances, others have; give them for all images or none"
-        )
+        raise DataError(f"examples[{missing}]: has no target_distances, others have; give them for all images or none")
     return any(given.values())
 
 
@@ -186,9 +182,7 @@ def _judge_image(image: _Image, class_id: int, level: _Level) -> tuple[int, list
 
     shared = image.shared[np.ix_(preds, single)]
     iou = shared / (image.target_areas[single] + pred_areas[:, None] - shared)
-    out_of_reach = (image.target_distances > level.max_distance) | (
-        image.target_confidences < level.min_confidence
-    )
+    out_of_reach = (image.target_distances > level.max_distance) | (image.target_confidences < level.min_confidence)
     asked = ~((image.target_areas[single] < level.min_area) | out_of_reach[single])
 
     crowd_shared = image.shared[np.ix_(preds, crowd)]

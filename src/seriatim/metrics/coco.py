@@ -84,9 +84,7 @@ class _TableEvaluator(COCOeval):
             crowds = example.target_crowd.tolist()
             for index, class_id in enumerate(example.target_classes.tolist()):
                 target = {"id": next(target_ids), "area": areas[index], "index": index}
-                self._gts[image_id, class_id].append(
-                    {**target, "iscrowd": crowds[index], "ignore": crowds[index]}
-                )
+                self._gts[image_id, class_id].append({**target, "iscrowd": crowds[index], "ignore": crowds[index]})
             areas = example.overlap.pred_areas.tolist()
             scores = example.pred_scores.tolist()
             for index, class_id in enumerate(example.pred_classes.tolist()):

@@ -38,9 +38,7 @@ def evaluate_din(examples: Sequence[Example]) -> dict[str, Any]:
     >>> scores["mAP"][3:5]  # at 0.4 all three (IoU 0.5 each) are right: (1 + 1 + 1) / 2; at 0.5 none is
     [1.5, 0.0]
     """
-    return rank_classes(
-        [_score_segments(example) for example in examples], _exceed_any_target, _plain_average
-    )
+    return rank_classes([_score_segments(example) for example in examples], _exceed_any_target, _plain_average)
 
 
 def _score_segments(example: Example) -> ScoredImage:

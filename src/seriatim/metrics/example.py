@@ -137,9 +137,7 @@ class Example:
             labels = np.asarray(labels)
             check_label_map(labels, "pred_labels")
             if labels.shape != self.size:
-                raise ShapeError(
-                    f"pred_labels: expected the shape of target_labels {self.size}, came {labels.shape}"
-                )
+                raise ShapeError(f"pred_labels: expected the shape of target_labels {self.size}, came {labels.shape}")
             labels, count = _keep_gaps(labels, given)
         scores = given["pred_scores"]
         if scores is not None and not np.isfinite(scores).all():
@@ -289,9 +287,7 @@ def _masks(values: Any, size: tuple[int, ...]) -> Bool[np.ndarray, "predictions 
 def _num_attributes(given: dict[str, np.ndarray | None]) -> int | None:
     counts = {name: len(values) for name, values in given.items() if values is not None}
     if len(set(counts.values())) > 1:
-        raise ShapeError(
-            f"attributes of different length: {', '.join(f'{name} {n}' for name, n in counts.items())}"
-        )
+        raise ShapeError(f"attributes of different length: {', '.join(f'{name} {n}' for name, n in counts.items())}")
     return next(iter(counts.values()), None)
 
 

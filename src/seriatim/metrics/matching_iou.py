@@ -50,9 +50,7 @@ def evaluate_matching_iou(examples: Sequence[Example]) -> dict[str, Any]:
     true: dict[int, int] = {0: 0}
     for index, example in enumerate(examples):
         if (example.target_classes == 0).any() or (example.pred_classes == 0).any():
-            raise DataError(
-                f"examples[{index}]: class 0 is the background in matching_iou; number classes from 1"
-            )
+            raise DataError(f"examples[{index}]: class 0 is the background in matching_iou; number classes from 1")
         overlap = overlap_label_maps(
             example.pred_label_map,
             example.num_preds,

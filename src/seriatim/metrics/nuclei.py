@@ -68,8 +68,7 @@ def evaluate_nuclei(examples: Sequence[Example]) -> dict[str, Any]:
         )
     return {
         "AP": {
-            threshold: float(np.mean([scores["AP"][threshold] for scores in per_image]))
-            for threshold in THRESHOLDS
+            threshold: float(np.mean([scores["AP"][threshold] for scores in per_image])) for threshold in THRESHOLDS
         },
         "PQ": _quality(totals),
         "DiC": float(np.mean([scores["DiC"] for scores in per_image])),
@@ -101,9 +100,7 @@ def _quality_terms(overlap: LabelOverlap) -> Float64[np.ndarray, " 3"]:
     """Sum of IoU of the pairs above 1/2 (no object is in two of them), their number, and FP + FN."""
     iou = overlap.iou()
     iou = iou[iou > 0.5]
-    return np.array(
-        [iou.sum(), len(iou), overlap.num_preds + overlap.num_targets - 2 * len(iou)], dtype=np.float64
-    )
+    return np.array([iou.sum(), len(iou), overlap.num_preds + overlap.num_targets - 2 * len(iou)], dtype=np.float64)
 
 
 def _quality(terms: Float64[np.ndarray, " 3"]) -> float:

@@ -79,8 +79,7 @@ def _places(
         labels = example.pred_label_map.ravel()
         rows, columns = np.divmod(np.arange(labels.size), max(width, 1))
         counts = [
-            np.bincount(labels, weights, minlength=example.num_preds + 1)[1:]
-            for weights in (None, rows, columns)
+            np.bincount(labels, weights, minlength=example.num_preds + 1)[1:] for weights in (None, rows, columns)
         ]
     else:
         along_rows = example.pred_masks.sum(axis=2, dtype=np.int64)

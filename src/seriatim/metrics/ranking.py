@@ -72,9 +72,7 @@ def _classes_of(images: Iterable[ScoredImage]) -> set[int]:
     return found
 
 
-def _rank_class(
-    images: Sequence[ScoredImage], class_id: int, judge: Judge, average: Average
-) -> list[float] | None:
+def _rank_class(images: Sequence[ScoredImage], class_id: int, judge: Judge, average: Average) -> list[float] | None:
     scores, right, num_targets = [], [], 0
     for image in images:
         targets = np.flatnonzero(image.target_classes == class_id)

@@ -48,25 +48,17 @@ def score_semantic(
     for index, ((target, pred), void) in enumerate(zip(pairs, planes, strict=True)):
         check_label_map(target, f"pairs[{index}] target")
         check_label_map(pred, f"pairs[{index}] prediction")
-        if target.shape != pred.shape or (
-            void is not None and (void.shape != target.shape or void.dtype != bool)
-        ):
-            raise ShapeError(
-                f"pairs[{index}]: target {target.shape}, prediction {pred.shape} and void differ in size"
-            )
+        if target.shape != pred.shape or (void is not None and (void.shape != target.shape or void.dtype != bool)):
+            raise ShapeError(f"pairs[{index}]: target {target.shape}, prediction {pred.shape} and void differ in size")
         if void is not None:
             target, pred = target[~void], pred[~void]
         if target.size and max(int(target.max()), int(pred.max())) > num_classes:
-            raise DataError(
-                f"pairs[{index}]: class {max(target.max(), pred.max())} is above num_classes={num_classes}"
-            )
+            raise DataError(f"pairs[{index}]: class {max(target.max(), pred.max())} is above num_classes={num_classes}")
         codes = target.astype(np.int64).ravel() * width + pred.astype(np.int64).ravel()
         confusion += np.bincount(codes, minlength=width * width).reshape(width, width)
     classes = range(width)
     shared, predicted, true = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
-    return summarise_counts(
-        *(dict(zip(classes, counts.tolist(), strict=True)) for counts in (shared, predicted, true))
-    )
+    return summarise_counts(*(dict(zip(classes, counts.tolist(), strict=True)) for counts in (shared, predicted, true)))
 
 
 def summarise_counts(

@@ -1,0 +1,46 @@
+"""The models that ship: they load, are small enough, say what they are, and still find what they found when they were released."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import seriatim
+from seriatim.data.catalogue import open_source
+from seriatim.data.subsets import Subset
+from seriatim.inference.evaluate import evaluate_model
+from seriatim.inference.zoo import find_model_folder, zoo_names
+from seriatim.training.recipe import load_recipe
+from seriatim.training.splits import open_splits
+
+NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "nuclei"
+
+
+@pytest.mark.parametrize("name", ["leaves", "nuclei"])
+def test_a_model_is_small_and_its_card_names_data_scores_and_limits(name):
+    assert name in zoo_names()
+    folder = find_model_folder(name)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
+    card = (folder / "card.md").read_text()
+    for word in ("## Data", "## Scores", "## Limits", "seriatim train", "seriatim evaluate"):
+        assert word in card
+
+
+def test_leaves_of_fresh_plants_are_found():
+    scores = evaluate_model(seriatim.load("leaves", device="cpu"), open_source("rosettes:3"), ["cvppp"])["cvppp"]
+    assert scores["SBD"]["mean"] > 0.8
+    assert scores["absDiC"]["mean"] <= 2
+
+
+def test_an_empty_picture_holds_no_nuclei():
+    assert len(seriatim.load("nuclei", device="cpu").predict(np.zeros((120, 150), dtype=np.uint8))) == 0
+
+
+@pytest.mark.data
+def test_nuclei_that_training_never_saw_are_found():
+    if not NUCLEI.is_dir():
+        pytest.skip(f"the nuclei pictures are not at {NUCLEI}")
+    data = load_recipe("nuclei").data.model_copy(update={"source": f"folder:{NUCLEI}"})
+    pictures = Subset(open_splits(data).test, range(5))
+    scores = evaluate_model(seriatim.load("nuclei", device="cpu"), pictures, ["nuclei"])["nuclei"]
+    assert scores["AP"][0.5] > 0.6
