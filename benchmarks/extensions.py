@@ -26,9 +26,9 @@ from seriatim.training.splits import open_splits
 
 EXTENSIONS = "model.config.extensions"
 VARIANTS = {
-    "paper: Hungarian assignment, no extension": [f"{EXTENSIONS}.pyramid_channels=0", f"{EXTENSIONS}.gaze=false"],
-    "coordinates and top-down pathway": [f"{EXTENSIONS}.coordinates=true", f"{EXTENSIONS}.gaze=false"],
-    "gaze (and top-down pathway)": [],
+    "paper": [f"{EXTENSIONS}.pyramid_channels=0", f"{EXTENSIONS}.gaze=false"],
+    "pathway and coordinates": [f"{EXTENSIONS}.coordinates=true", f"{EXTENSIONS}.gaze=false"],
+    "pathway and gaze": [],
 }
 
 
@@ -59,7 +59,11 @@ def measure(overrides: list[str], iterations: int, data: str, threads: int, num_
     gaze = recipe.model.config["extensions"]["gaze"]
     weights = recipe.stages[0].weights | ({} if gaze else {"maps": 0.0})
     stage = recipe.stages[0].model_copy(update={"iterations": iterations, "weights": weights})
-    config = recipe.model.config | ({} if gaze else {"max_steps": 24, "stop_policy": "first", "seed_threshold": 0.0})
+    config = (
+        recipe.model.config
+        | {"stop_threshold": 0.5, "seed_threshold": 0.3}
+        | ({} if gaze else {"max_steps": 24, "stop_policy": "first", "seed_threshold": 0.0})
+    )
     recipe = recipe.model_copy(
         update={
             "stages": [stage],
@@ -83,14 +87,17 @@ def measure(overrides: list[str], iterations: int, data: str, threads: int, num_
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="folder:../shared/data/nuclei")
-    parser.add_argument("--iterations", type=int, default=300)
-    parser.add_argument("--crops", type=int, default=96)
+    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--crops", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--json", type=Path, required=True, help="results of variants that it holds already are kept")
     arguments = parser.parse_args()
-    results = {}
-    for name, overrides in VARIANTS.items():
-        results[name] = measure(overrides, arguments.iterations, arguments.data, arguments.threads, arguments.crops)
+    results = json.loads(arguments.json.read_text())["variants"] if arguments.json.exists() else {}
+    for name in arguments.variants:
+        results[name] = measure(
+            VARIANTS[name], arguments.iterations, arguments.data, arguments.threads, arguments.crops
+        )
         print(name, json.dumps(results[name]), flush=True)
     command = f"python benchmarks/extensions.py --iterations {arguments.iterations} --crops {arguments.crops} --threads {arguments.threads} --json ..."
     facts = {"command": command, "iterations": arguments.iterations, "crops": arguments.crops, "variants": results}

@@ -23,14 +23,16 @@ from seriatim.models import catalogue
 from seriatim.training.recipe import load_recipe
 from seriatim.training.splits import open_splits
 
-GROUPS: list[list[Mapping[str, Any]]] = [
-    [{}, {"inference.solid": True}],
-    [{"config.stop_threshold": 0.6}, {"config.stop_threshold": 0.7}, {"config.stop_threshold": 0.8}],
-    [{"config.seed_threshold": 0.4}, {"config.seed_threshold": 0.5}],
-    [{"config.mask_threshold": 0.4}, {"config.mask_threshold": 0.6}],
-    [{"inference.max_hidden": 0.3}],
-]
-"""Settings of `model.config` and of `inference`."""
+
+def groups(stop: list[float], seed: list[float]) -> list[list[Mapping[str, Any]]]:
+    """Settings of `model.config` and of `inference`, in the order in which they are tried."""
+    return [
+        [{}, {"inference.solid": True}],
+        [{"config.stop_threshold": value} for value in stop],
+        [{"config.seed_threshold": value} for value in seed],
+        [{"config.mask_threshold": value} for value in (0.4, 0.6)],
+        [{"inference.max_hidden": 0.3}],
+    ]
 
 
 def changed(description: ModelDescription, settings: Mapping[str, Any]) -> ModelDescription:
@@ -63,6 +65,8 @@ def main() -> None:
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--protocol", default="nuclei", choices=("nuclei", "cvppp"))
+    parser.add_argument("--stop", type=float, nargs="*", default=[0.3, 0.4, 0.6, 0.7])
+    parser.add_argument("--seed", type=float, nargs="*", default=[0.1, 0.2, 0.4])
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, required=True)
@@ -75,20 +79,25 @@ def main() -> None:
     model = find_model_folder(arguments.model)
     best: dict[str, Any] = {}
     best_value, rows = float("-inf"), []
-    for group in GROUPS:
+    for group in groups(arguments.stop, arguments.seed):
         winner = best
         for settings in group:
             tried = best | settings
             scores = score(model, tried, source, arguments.protocol)
             value = (
-                sum(scores[key] for key in ("AP 0.5", "AP 0.7")) if arguments.protocol == "nuclei" else scores["SBD"]
+                sum(scores[key] for key in ("AP 0.5", "AP 0.7"))
+                if arguments.protocol == "nuclei"
+                else scores["SBD"] - 0.1 * scores["absDiC"]
             )
             rows.append({"settings": tried, **scores})
             print(json.dumps(rows[-1]), flush=True)
             if value > best_value:
                 best_value, winner = value, tried
         best = winner
-    command = f"python benchmarks/thresholds.py --model RUN --recipe {arguments.recipe} --data FOLDER --protocol {arguments.protocol} --json ..."
+    command = (
+        f"python benchmarks/thresholds.py --model RUN --recipe {arguments.recipe} --data FOLDER --protocol {arguments.protocol} "
+        f"--stop {' '.join(map(str, arguments.stop))} --seed {' '.join(map(str, arguments.seed))} --json ..."
+    )
     facts = {"command": command, "pictures": len(source), "chosen": best, "tried": rows}
     arguments.json.write_text(json.dumps(facts, indent=1) + "\n")
 

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 from pydantic import Field
+from skimage.color import rgb2hed
 from skimage.transform import resize
 
 from seriatim.core.config import Config
@@ -26,6 +27,8 @@ class PreparationConfig(Config):
     """Stretch brightness between the percentiles 0.5 and 99.8 of the picture."""
     bright_objects: bool = False
     """Invert a picture whose background is bright (its median nearer to the bright end)."""
+    unmix_brown: bool = False
+    """Of a picture in which much is stained brown (DAB), take the haematoxylin alone, which stains the nuclei."""
     diameter: float | None = Field(default=None, gt=2)
     """Rescale a picture so that its objects have this median diameter in pixels, as the network estimates it; None keeps the size."""
     longest_side: int | None = Field(default=None, ge=16)
@@ -44,6 +47,8 @@ def prepare(
     >>> prepare(np.full((3, 1, 1), 0.5, dtype=np.float32), PreparationConfig(channels=1)).tolist()
     [[[0.5]]]
     """
+    if config.unmix_brown and is_stained_brown(image):
+        image = haematoxylin(image)
     prepared = to_channels(image, config.channels)
     if config.stretch:
         low, high = np.percentile(prepared[:3], (0.5, 99.8))
@@ -87,6 +92,26 @@ def is_bright_background(image: Float32[np.ndarray, "channels height width"]) ->
     """
     low, middle, high = np.percentile(image[:3].mean(axis=0), (1, 50, 99.5))
     return bool(middle - low > high - middle)
+
+
+def is_stained_brown(image: Float32[np.ndarray, "channels height width"]) -> bool:
+    """Whether more than 15 % of the pixels are brown: red above blue by 0.15, and darker than 0.8.
+
+    Of scikit-image's immunohistochemistry 48 % are; of our 86 pictures of purple tissue at most 6 %.
+
+    >>> is_stained_brown(np.array([0.6, 0.4, 0.2], dtype=np.float32)[:, None, None])
+    True
+    """
+    if image.shape[0] < 3:
+        return False
+    return bool(np.mean((image[0] - image[2] > 0.15) & (image[:3].mean(axis=0) < 0.8)) > 0.15)
+
+
+def haematoxylin(image: Float32[np.ndarray, "channels height width"]) -> Float32[np.ndarray, "1 height width"]:
+    """How much haematoxylin each pixel holds, stretched to 0..1 (Ruifrok & Johnston 2001, by `skimage.color.rgb2hed`)."""
+    amount = rgb2hed(to_channels(image, 3), channel_axis=0)[:1]
+    low, high = np.percentile(amount, (0.5, 99.8))
+    return np.clip((amount - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
 
 
 def to_channels(

@@ -104,7 +104,7 @@ class ValidationConfig(Config):
     num_pictures: int = Field(default=0, ge=0)
     """Validation pictures for the protocols; 0 for none, the best weights are then those of the lowest loss."""
     protocol: Literal["nuclei", "cvppp"] = "nuclei"
-    """Protocol of the score that picks the best weights: AP at 0.5 (nuclei), SBD (cvppp)."""
+    """Protocol of the score that picks the best weights: AP, mean over the thresholds (nuclei), SBD (cvppp)."""
 
 
 class RuntimeConfig(Config):

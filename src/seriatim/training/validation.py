@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from seriatim.inference.evaluate import evaluate_model
 from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
 
-SCORES = {"nuclei": lambda result: result["AP"][0.5], "cvppp": lambda result: result["SBD"]["mean"]}
+SCORES = {"nuclei": lambda result: fmean(result["AP"].values()), "cvppp": lambda result: result["SBD"]["mean"]}
 """The one number of a protocol that picks the best model."""
 
 

@@ -136,3 +136,17 @@ def test_a_setting_out_of_range_is_named():
         PreparationConfig.parse({"diameter": 1})
     with pytest.raises(ConfigError, match="did you mean 'stretch'"):
         PreparationConfig.parse({"strech": True})
+
+
+def test_brown_stain_is_taken_out_and_other_pictures_are_left_alone():
+    settings = PreparationConfig(channels=1, unmix_brown=True)
+    blue, brown = np.array([0.45, 0.45, 0.75], dtype=np.float32), np.array([0.55, 0.35, 0.2], dtype=np.float32)
+    stained = np.broadcast_to(brown[:, None, None], (3, 40, 40)).copy()
+    stained[:, 10:20, 10:20] = blue[:, None, None]
+    plain = prepare(stained, PreparationConfig(channels=1))
+    unmixed = prepare(stained, settings)
+    assert plain[0, 15, 15] > plain[0, 30, 30]
+    assert unmixed[0, 15, 15] > unmixed[0, 30, 30] + 0.5
+    purple = np.broadcast_to(np.array([0.5, 0.3, 0.6], dtype=np.float32)[:, None, None], (3, 8, 8)).copy()
+    assert np.array_equal(prepare(purple, settings), prepare(purple, PreparationConfig(channels=1)))
+    assert np.array_equal(prepare(plain, settings), plain)
