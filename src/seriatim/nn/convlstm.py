@@ -77,11 +77,12 @@ class ConvLSTM(nn.Module):
         """The state after one step."""
         if changing is not None and state.blank:
             weight = self.changing.weight[:, : changing.shape[1]]
-            gates = F.conv2d(changing, weight, padding=self.changing.padding) + constant_gates  # pyright: ignore[reportArgumentType]
+            gates = F.conv2d(changing, weight, padding=self.changing.padding)  # pyright: ignore[reportArgumentType]
         else:
             inputs = state.hidden if changing is None else torch.cat((changing, state.hidden), dim=1)
-            gates = self.changing(inputs) + constant_gates
+            gates = self.changing(inputs)
+        gates += constant_gates
         sigmoids, candidate = gates.split((3 * self.hidden_channels, self.hidden_channels), dim=1)
         enter, keep, show = sigmoids.sigmoid().chunk(3, dim=1)
-        cell = keep * state.cell + enter * candidate.tanh()
+        cell = torch.addcmul(keep * state.cell, enter, candidate.tanh())
         return ConvLSTMState(show * cell.tanh(), cell)
