@@ -41,6 +41,6 @@ def test_nuclei_that_training_never_saw_are_found():
     if not NUCLEI.is_dir():
         pytest.skip(f"the nuclei pictures are not at {NUCLEI}")
     data = load_recipe("nuclei").data.model_copy(update={"source": f"folder:{NUCLEI}"})
-    pictures = Subset(open_splits(data).test, range(5))
+    pictures = Subset(open_splits(data).test, range(12))
     scores = evaluate_model(seriatim.load("nuclei", device="cpu"), pictures, ["nuclei"])["nuclei"]
     assert scores["AP"][0.5] > 0.6
