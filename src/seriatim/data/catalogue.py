@@ -9,15 +9,20 @@ from seriatim.data.folder import FolderSource
 from seriatim.data.samples import Source
 from seriatim.data.synthetic import RosetteSource
 
-KINDS: dict[str, Callable[[str], Source]] = {
-    "cvppp": lambda path: CvpppSource(Path(path)),
-    "folder": lambda path: FolderSource(Path(path)),
-    "rosettes": RosetteSource.parse,
+KINDS: dict[str, Callable[[str, bool], Source]] = {
+    "cvppp": lambda path, strict: CvpppSource(Path(path)),
+    "folder": lambda path, strict: FolderSource(Path(path)),
+    "rosettes": lambda path, strict: RosetteSource.parse(path),
 }
+"""Kind of data -> what opens it, from the path and whether to refuse data with problems."""
 
 
-def open_source(spec: str) -> Source:
+def open_source(spec: str, strict: bool = False) -> Source:
     """The data set that `spec` names, such as `folder:plants` or `rosettes:64`.
+
+    Args:
+        spec: KIND:PATH.
+        strict: refuse data with problems that otherwise are left out and listed in `problems`.
 
     Raises:
         ConfigError: if the kind is unknown.
@@ -28,4 +33,4 @@ def open_source(spec: str) -> Source:
         raise ConfigError(f"{spec}: expected KIND:PATH, with a kind of {', '.join(sorted(KINDS))}")
     if kind not in KINDS:
         raise ConfigError(f"{spec}: unknown kind of data {kind!r}{did_you_mean(kind, KINDS)}")
-    return KINDS[kind](path)
+    return KINDS[kind](path, strict)

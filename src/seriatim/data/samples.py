@@ -1,10 +1,12 @@
-"""`Sample`, what every reader of a data set yields, and `Source`, what every reader is."""
+"""`Sample`, what every reader of a data set yields, `Problem`, what it says of what is wrong, and `Source`, what every reader is."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32
+
+from seriatim.core.instances import Instances
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,9 @@ class Sample:
         labels: 0 background, 1..N without gaps.
         classes: of every object, from 1.
         ignore: pixels that count for nothing, or None.
+        objects: the same objects in the same order with the pixels that others cover, or None where none overlaps another.
+        crowds: regions that stand for groups (COCO's crowds, Cityscapes' groups), with their classes; they lie in `ignore` too.
+        distances: of every object, in metres (Cityscapes), or None.
     """
 
     name: str
@@ -24,11 +29,35 @@ class Sample:
     labels: Int32[np.ndarray, "height width"]
     classes: Int[np.ndarray, " instances"]
     ignore: Bool[np.ndarray, "height width"] | None = None
+    objects: Instances | None = None
+    crowds: Instances | None = None
+    distances: Float[np.ndarray, " instances"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a data set that does not keep the rest from being read.
+
+    Attributes:
+        file: in which it stands.
+        item: what is wrong, such as `annotation 17`; empty for the whole file.
+        reason: what is wrong with it, and what was done (left out, cut to the picture ...).
+    """
+
+    file: str
+    item: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.item}: {self.reason}" if self.item else f"{self.file}: {self.reason}"
 
 
 @runtime_checkable
 class Source(Protocol):
-    """A data set: its length, the names of its pictures and classes, and a sample by its number."""
+    """A data set: its length, the names of its pictures and classes, and a sample by its number.
+
+    A reader of annotations that can be wrong one by one also has `problems: list[Problem]`, filled when it is opened.
+    """
 
     class_names: tuple[str, ...]
 
