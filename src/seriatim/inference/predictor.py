@@ -208,18 +208,18 @@ class Predictor:
         """Tile number and object, step by step; boxes in pixels of `prepared`, objects in pixels of the picture of `size`."""
         scaled = (prepared.shape[1], prepared.shape[2])
         crops = np.stack([_pad(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in boxes])
-        for index, instance, logits in self._steps(torch.from_numpy(crops)):
+        for index, instance, probs in self._steps(torch.from_numpy(crops)):
             y0, x0, y1, x1 = boxes[index]
             if scaled == size:
                 placed = _place(instance, boxes[index])
             else:
-                tile_probs = logits[: y1 - y0, : x1 - x0].sigmoid()
+                tile_probs = probs[: y1 - y0, : x1 - x0]
                 placed = _place_scaled(instance, tile_probs, boxes[index], scaled, size, self._config.mask_threshold)
             if placed is not None:
                 yield index, placed
 
     def _steps(self, images: Tensor) -> Iterator[tuple[int, Instance, Tensor]]:
-        """Number of the image, what a step found in it, and the step's logits; images leave the batch when they end."""
+        """Number of the image, what a step found in it, and the step's probabilities; images leave the batch when they end."""
         memory = self._encode(images)
         state = None
         going = list(range(len(images)))
@@ -231,7 +231,7 @@ class Predictor:
                 if not ended:
                     staying.append(position)
                 if instance is not None:
-                    yield index, instance, output.mask_logits[position]
+                    yield index, instance, output.mask_probs[position]
             if not staying:
                 return
             if len(staying) < len(going):

@@ -89,3 +89,16 @@ def dense_map_losses(
         "offset": (offset.sum(dim=1) * objects).sum() / num_object_pixels,
         "diameter": (diameter * objects).sum() / num_object_pixels,
     }
+
+
+def coarse_map_losses(maps: DenseMaps, labels: Int[Tensor, "batch height width"]) -> dict[str, Float[Tensor, ""]]:
+    """The named costs of maps that are coarser than the label maps.
+
+    Args:
+        maps: the predictions.
+        labels: 0 background, 1..N, negative to ignore, at the size of the image.
+    """
+    cells = maps.foreground_logits.shape[-2:]
+    coarse = F.interpolate(labels[:, None].float(), size=cells, mode="nearest-exact")[:, 0].long()
+    stride = (labels.shape[1] / cells[0], labels.shape[2] / cells[1])
+    return dense_map_losses(maps, dense_targets(coarse, stride), coarse >= 0)

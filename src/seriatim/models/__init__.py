@@ -1,6 +1,6 @@
 """The four systems, one paper a file."""
 
-_NAMES = ("rsis",)
+_NAMES = ("ris", "rsis")
 
 
 def names() -> tuple[str, ...]:

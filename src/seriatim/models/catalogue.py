@@ -1,7 +1,7 @@
 """Every model by its name: one literal dict, in which nothing registers itself.
 
 A sequential model gives its network `encode`, `initial_state` and `step`, gives `Memory` and `State` a method `select(images)`, and a step's
-output `mask_logits`; the predictor needs no more than these and `decode_step`.
+output `mask_probs`; the predictor needs no more than these and `decode_step`.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, did_you_mean
 from seriatim.core.instances import Instance, Instances
-from seriatim.models import rsis
+from seriatim.models import ris, rsis
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,14 @@ class Entry:
 
 
 CATALOGUE: dict[str, Entry] = {
+    "ris": Entry(
+        config=ris.RISConfig,
+        network=ris.RIS,
+        objective_config=ris.RISObjectiveConfig,
+        training_terms=ris.training_terms,
+        decode=ris.decode,
+        decode_step=ris.decode_step,
+    ),
     "rsis": Entry(
         config=rsis.RSISConfig,
         network=rsis.RSIS,

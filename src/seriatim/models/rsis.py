@@ -25,14 +25,15 @@ from seriatim.core.config import Config
 from seriatim.core.dense_maps import DenseMaps
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance, Instances
-from seriatim.losses.dense_maps import dense_map_losses, dense_targets
+from seriatim.losses.dense_maps import coarse_map_losses
 from seriatim.losses.matching import hungarian
 from seriatim.losses.soft_iou import soft_iou, soft_iou_costs
 from seriatim.losses.stopping import first_steps, stop_loss
+from seriatim.models.sequence import decode_sequence
 from seriatim.nn import gaze
 from seriatim.nn.convlstm import ConvLSTM, ConvLSTMState
 from seriatim.nn.encoders import Encoder, TopDownPathway
-from seriatim.nn.gaze_teacher import GazeTeacher
+from seriatim.nn.gaze_teacher import lead
 
 
 class RSISExtensions(Config):
@@ -149,6 +150,11 @@ class StepOutput(NamedTuple):
     class_logits: Float[Tensor, "batch classes"]
     stop_logits: Float[Tensor, " batch"]
     seed_left: Float[Tensor, " batch"]
+
+    @property
+    def mask_probs(self) -> Float[Tensor, "batch height width"]:
+        """Probability that a pixel belongs to the instance."""
+        return self.mask_logits.sigmoid()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +283,7 @@ class RSIS(nn.Module):
         seed_left = memory.constant_gates[0].new_ones(len(state.cells[0].hidden), dtype=torch.float32)
         if memory.gaze is not None:
             assert state.canvas is not None
-            own_cell, seed_left = gaze.choose_gaze(memory.gaze.seed_probs, state.canvas)
-            if cell is None:
-                cell = own_cell
-            else:
-                seed_left = (memory.gaze.seed_probs * (1 - state.canvas)).flatten(1).gather(1, cell[:, None])[:, 0]
+            cell, seed_left = gaze.look(memory.gaze, state.canvas, cell)
         cells: list[ConvLSTMState] = []
         guide = None
         for level, convlstm in enumerate(self.convlstms):
@@ -331,35 +333,15 @@ class RSIS(nn.Module):
     ) -> RSISOutput:
         """A sequence whose gaze a teacher leads through the objects of `labels` (extension `gaze`, training only).
 
-        An image with n objects gets n + 1 steps; images are left out once they are through, which is fastest when the batch
-        comes sorted by the number of objects, most first.
-
         Args:
             images: values in 0..1.
             labels: 0 background, 1..N, negative to ignore.
             generator: the teacher's source of chance.
         """
-        whole = memory = self.encode(images)
-        assert whole.gaze is not None
-        finest = F.interpolate(labels[:, None].float(), size=memory.level_sizes[-1], mode="nearest-exact")[:, 0].long()
-        teacher = GazeTeacher(finest, generator, self.config.extensions.teacher_objects)
-        num_steps = teacher.counts + 1
-        state = self.initial_state(memory, len(images))._replace(canvas=teacher.taken_before)
-        outputs, targets, counted = [], [], []
-        for index in range(int(num_steps.max())):
-            going = int((num_steps > index).nonzero().max()) + 1
-            memory, state = memory.first(going), state.first(going)
-            assert memory.gaze is not None
-            assert state.canvas is not None
-            cell, target, counts = teacher.choose(memory.gaze, state.canvas, going)
-            output, state = self.step(memory, state, cell)
-            outputs.append(StepOutput(*(_pad_batch(part, len(images)) for part in output)))
-            targets.append(_pad_batch(target, len(images), -1))
-            counted.append(_pad_batch(counts & (num_steps[:going] > index), len(images)))
-        stacked = [torch.stack(parts, dim=1) for parts in zip(*outputs, strict=True)]
-        return RSISOutput(
-            *stacked, maps=whole.gaze.maps, targets=torch.stack(targets, dim=1), counted=torch.stack(counted, dim=1)
-        )
+        memory = self.encode(images)
+        assert memory.gaze is not None
+        led = lead(self, memory, labels, generator, self.config.extensions.teacher_objects)
+        return RSISOutput(*led.steps, maps=memory.gaze.maps, targets=led.targets, counted=led.counted)
 
 
 def decode_step(output: StepOutput, index: int, step: int, config: RSISConfig) -> tuple[Instance | None, bool]:
@@ -405,17 +387,7 @@ def decode(output: RSISOutput, config: RSISConfig) -> list[Instances]:
         )
         for step in range(num_steps)
     ]
-    decoded = []
-    for index in range(batch):
-        found = []
-        for number, step in enumerate(steps):
-            instance, ended = decode_step(step, index, number, config)
-            if ended:
-                break
-            if instance is not None:
-                found.append(instance)
-        decoded.append(Instances((height, width), found))
-    return decoded
+    return decode_sequence(steps, batch, (height, width), decode_step, config)
 
 
 def objective(
@@ -462,10 +434,7 @@ def objective(
     if weights.stop:
         terms["stop"] = weights.stop * (stop_loss(output.stop_logits, present, counted) / steps).mean()
     if weights.maps and output.maps is not None:
-        cells = output.maps.foreground_logits.shape[-2:]
-        coarse = F.interpolate(labels[:, None].float(), size=cells, mode="nearest-exact")[:, 0].long()
-        stride = (labels.shape[1] / cells[0], labels.shape[2] / cells[1])
-        costs_of_maps = dense_map_losses(output.maps, dense_targets(coarse, stride), coarse >= 0)
+        costs_of_maps = coarse_map_losses(output.maps, labels)
         terms |= {name: weights.maps * cost for name, cost in costs_of_maps.items()}
     return terms
 
@@ -531,8 +500,3 @@ def _coordinates(level: Tensor) -> Tensor:
         for cells in level.shape[-2:]
     )
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(level), -1, -1, -1)
-
-
-def _pad_batch(values: Tensor, batch: int, fill: int = 0) -> Tensor:
-    missing = batch - len(values)
-    return values if not missing else torch.cat((values, values.new_full((missing, *values.shape[1:]), fill)))

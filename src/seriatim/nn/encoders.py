@@ -50,7 +50,7 @@ class Encoder(nn.Module):
         indices = tuple(range(skip_first, skip_first + depth))
         overlay = None
         if weights not in (None, "hub"):
-            overlay = {"state_dict": _read_weights(Path(str(weights)))}
+            overlay = {"state_dict": read_weights(Path(str(weights)))}
         given = {} if overlay is None else dict(overlay["state_dict"])
         try:
             self.trunk = timm.create_model(
@@ -69,10 +69,9 @@ class Encoder(nn.Module):
         if overlay is not None:
             _check_complete(self.trunk, given, f"encoder {name}: {weights}")
         self.widths: list[int] = list(self.trunk.feature_info.channels())[::-1]  # pyright: ignore
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if input_channels >= 3 else ((0.5,), (0.25,))
-        mean, std = mean + (0.5,) * (input_channels - len(mean)), std + (0.25,) * (input_channels - len(std))
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        mean, std = input_statistics(input_channels)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
         """The features of every level, deepest first.
@@ -83,8 +82,19 @@ class Encoder(nn.Module):
         return self.trunk((images - self.mean) / self.std)[::-1]
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, which may lie under `state_dict` or `model`; nothing in the file is executed."""
+def input_statistics(input_channels: int) -> tuple[Float[Tensor, "1 channels 1 1"], Float[Tensor, "1 channels 1 1"]]:
+    """Mean and standard deviation by which images are normalised: ImageNet's for RGB, 0.5 and 0.25 for grey and depth."""
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if input_channels >= 3 else ((0.5,), (0.25,))
+    mean, std = mean + (0.5,) * (input_channels - len(mean)), std + (0.25,) * (input_channels - len(std))
+    return torch.tensor(mean).view(1, -1, 1, 1), torch.tensor(std).view(1, -1, 1, 1)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, which may lie under `state_dict` or `model`; nothing in the file is executed.
+
+    Raises:
+        CheckpointError: if the file is missing or holds anything else.
+    """
     if not path.is_file():
         raise CheckpointError(f"encoder weights {path}: no such file")
     try:

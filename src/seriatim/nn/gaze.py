@@ -122,6 +122,21 @@ def choose_gaze(
     return cell, value
 
 
+def look(
+    memory: GazeMemory, canvas: Float[Tensor, "batch height width"], wish: Int[Tensor, " batch"] | None = None
+) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """The cell that a step looks at and what is left there: the best one, or the one that is wished for.
+
+    Args:
+        memory: of the images.
+        canvas: what the earlier steps have taken, 0..1.
+        wish: flat indices of the finest level, or None.
+    """
+    if wish is None:
+        return choose_gaze(memory.seed_probs, canvas)
+    return wish, (memory.seed_probs * (1 - canvas)).flatten(1).gather(1, wish[:, None])[:, 0]
+
+
 def gaze_features(
     memory: GazeMemory, level: int, cell: Int[Tensor, " batch"], canvas: Float[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch 6 level_height level_width"]:

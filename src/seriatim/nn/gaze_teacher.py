@@ -5,6 +5,8 @@ lets the network look wherever it likes, so that it also meets background and ob
 with very many objects starts in the middle: some of them, drawn by chance, are on the canvas before the first step.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -72,3 +74,55 @@ class GazeTeacher:
         held = self.remaining[rows, hit.clamp(min=0)] & (hit > 0)
         self.remaining[rows, hit.clamp(min=0)] = False
         return cell, torch.where(held, hit - 1, -1), hit >= 0
+
+
+class Led(NamedTuple):
+    """A sequence that a teacher led."""
+
+    steps: list[Tensor]
+    """The fields of the steps' outputs, each stacked along a second axis."""
+    targets: Int[Tensor, "batch steps"]
+    """The object that each step stands for, from 0; -1 for none."""
+    counted: Bool[Tensor, "batch steps"]
+    """False where a step is to be left out of the loss."""
+
+
+def lead(
+    network: Any,
+    memory: Any,
+    labels: Int[Tensor, "batch height width"],
+    generator: torch.Generator,
+    most_objects: int,
+) -> Led:
+    """A sequence whose gaze a teacher leads through the objects of `labels`.
+
+    An image with n objects gets n + 1 steps; images are left out once they are through, which is fastest when the batch comes sorted by the
+    number of objects, most first.
+
+    Args:
+        network: a sequential model with the gaze, `initial_state(memory, batch)` and `step(memory, state, cell)`.
+        memory: of the batch, with a method `first(count)`, as the state has one.
+        labels: 0 background, 1..N, negative to ignore.
+        generator: the teacher's source of chance.
+        most_objects: that are shown at the most; of the others, the truth is on the canvas from the start.
+    """
+    finest = F.interpolate(labels[:, None].float(), size=memory.gaze.seed_probs.shape[-2:], mode="nearest-exact")
+    teacher = GazeTeacher(finest[:, 0].long(), generator, most_objects)
+    num_steps = teacher.counts + 1
+    state = network.initial_state(memory, len(labels))._replace(canvas=teacher.taken_before)
+    outputs, targets, counted = [], [], []
+    for index in range(int(num_steps.max())):
+        going = int((num_steps > index).nonzero().max()) + 1
+        memory, state = memory.first(going), state.first(going)
+        cell, target, counts = teacher.choose(memory.gaze, state.canvas, going)
+        output, state = network.step(memory, state, cell)
+        outputs.append([_pad_batch(part, len(labels)) for part in output])
+        targets.append(_pad_batch(target, len(labels), -1))
+        counted.append(_pad_batch(counts & (num_steps[:going] > index), len(labels)))
+    steps = [torch.stack(parts, dim=1) for parts in zip(*outputs, strict=True)]
+    return Led(steps, torch.stack(targets, dim=1), torch.stack(counted, dim=1))
+
+
+def _pad_batch(values: Tensor, batch: int, fill: int = 0) -> Tensor:
+    missing = batch - len(values)
+    return values if not missing else torch.cat((values, values.new_full((missing, *values.shape[1:]), fill)))

@@ -1,0 +1,212 @@
+"""Fully convolutional networks: one map of features an image, as RIS reads it.
+
+LeafNetwork   RIS Sec. 4.3: five convolutions of 30 filters, the first of 9x9, the others of 3x3, each with a ReLU
+VGG16         the trunk of FCN-8s (Long, Shelhamer, Darrell, "Fully Convolutional Networks", CVPR 2015): fc6 and fc7 as convolutions
+FCN8sScores   its last layer: pool3, pool4 and fc7 scored by 1x1 convolutions and fused by learned upsampling, at stride 8
+FinestLevel   the finest map of a top-down pathway over any timm pyramid
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import VGG16_Weights, vgg16
+
+from seriatim.core.errors import CheckpointError
+from seriatim.nn.encoders import TopDownPathway, input_statistics, read_weights
+
+_FC6 = (4096, 512, 7, 7)
+_FC7 = (4096, 4096, 1, 1)
+_POOL3, _POOL4 = 16, 23
+"""How many layers of torchvision's VGG-16 lead to the end of pool3 and pool4."""
+
+
+class LeafNetwork(nn.Module):
+    """The small network that is learned from scratch."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, input_channels: int = 3, channels: int = 30, stride: int = 5, subsampling: str = "convolution"
+    ) -> None:
+        """
+        Args:
+            input_channels: 1, 3 or 4.
+            channels: filters of every layer.
+            stride: pixels of the image a cell of the map is wide; 5 makes 100 x 106 of 500 x 530.
+            subsampling: "convolution" lets the first layer step, "bilinear" shrinks the image before it (released code).
+        """
+        super().__init__()
+        self.stride = stride
+        self.bilinear = subsampling == "bilinear"
+        mean, std = input_statistics(input_channels)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        step = 1 if self.bilinear else stride
+        self.first = nn.Conv2d(input_channels, channels, 9, stride=step, padding=4)
+        self.others = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4))
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch filters _ _"]:
+        """The map of an image.
+
+        Args:
+            images: values in 0..1.
+        """
+        values = (images - self.mean) / self.std
+        if self.bilinear and self.stride > 1:
+            size = [max(1, extent // self.stride) for extent in values.shape[-2:]]
+            values = F.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
+        features = self.first(values).relu()
+        for layer in self.others:
+            features = layer(features).relu()
+        return features
+
+
+class VGG16(nn.Module):
+    """VGG-16 with fc6 and fc7 as convolutions of 7x7 and 1x1.
+
+    Attributes:
+        widths: channels of fc7, pool4 and pool3.
+    """
+
+    mean: Tensor
+    std: Tensor
+    widths = (4096, 512, 256)
+
+    def __init__(self, input_channels: int = 3, weights: str | None = None) -> None:
+        """
+        Args:
+            input_channels: 3, or 4 with the depth, whose filters then start as the mean of the others.
+            weights: "hub" for torchvision's ImageNet weights, the path of a state dict of torchvision's vgg16, or None.
+
+        Raises:
+            CheckpointError: if the weights cannot be had or do not fit.
+        """
+        super().__init__()
+        mean, std = input_statistics(input_channels)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.features: nn.Sequential = vgg16(weights=None, init_weights=False).features
+        if input_channels != 3:
+            self.features[0] = nn.Conv2d(input_channels, 64, 3, padding=1)
+        self.fc6 = nn.Conv2d(_FC6[1], _FC6[0], 7, padding=3)
+        self.fc7 = nn.Conv2d(_FC7[1], _FC7[0], 1)
+        if weights is None:
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                    nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
+        else:
+            self._load(_imagenet_weights() if weights == "hub" else read_weights(Path(weights)), weights)
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
+        """The features of fc7, pool4 and pool3.
+
+        Args:
+            images: values in 0..1, at least 32 pixels wide and high.
+        """
+        values = (images - self.mean) / self.std
+        pool3 = self.features[: _POOL3 + 1](values)
+        pool4 = self.features[_POOL3 + 1 : _POOL4 + 1](pool3)
+        deep = self.features[_POOL4 + 1 :](pool4)
+        return [self.fc7(self.fc6(deep).relu()).relu(), pool4, pool3]
+
+    def _load(self, given: Mapping[str, Tensor], where: str) -> None:
+        try:
+            wanted = {name: value for name, value in given.items() if name.startswith("features.")}
+            for number, (name, shape) in enumerate((("fc6", _FC6), ("fc7", _FC7))):
+                wanted[f"{name}.weight"] = given[f"classifier.{3 * number}.weight"].view(shape)
+                wanted[f"{name}.bias"] = given[f"classifier.{3 * number}.bias"]
+            first = wanted["features.0.weight"]
+            if self.mean.shape[1] == 4 and first.shape[1] == 3:
+                wanted["features.0.weight"] = torch.cat((first, first.mean(dim=1, keepdim=True)), dim=1)
+            self.load_state_dict(wanted | {"mean": self.mean, "std": self.std})
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"encoder vgg16: {where}: not the weights of torchvision's vgg16: {str(error)[:300]}"
+            ) from None
+
+
+class FCN8sScores(nn.Module):
+    """The scores of three depths, fused at stride 8."""
+
+    def __init__(self, widths: tuple[int, int, int], channels: int) -> None:
+        """
+        Args:
+            widths: channels of the inputs, deepest first.
+            channels: of the map; RIS: 100.
+        """
+        super().__init__()
+        self.scores = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+        self.upsamplings = nn.ModuleList(
+            nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1, bias=False) for _ in widths[1:]
+        )
+        for layer in self.upsamplings:
+            bilinear_weights(layer.weight.data)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, features: list[Tensor]) -> Float[Tensor, "batch channels _ _"]:
+        """The map of an image.
+
+        Args:
+            features: deepest first.
+        """
+        scored = [score(feature) for score, feature in zip(self.scores, features, strict=True)]
+        fused = scored[0]
+        for (_, finer), upsampling in zip(pairwise(scored), self.upsamplings, strict=True):
+            fused = _fit(upsampling(fused), (finer.shape[-2], finer.shape[-1])) + finer
+        return fused
+
+
+class FinestLevel(nn.Module):
+    """The finest map of a top-down pathway."""
+
+    def __init__(self, widths: list[int], channels: int) -> None:
+        """
+        Args:
+            widths: channels of the encoder's levels, deepest first, down to the one of the map's resolution.
+            channels: of the map.
+        """
+        super().__init__()
+        self.pathway = TopDownPathway(widths, channels)
+
+    def forward(self, features: list[Tensor]) -> Float[Tensor, "batch channels _ _"]:
+        """The map of an image.
+
+        Args:
+            features: deepest first; what is finer than the map is left out.
+        """
+        return self.pathway(features[: len(self.pathway.laterals)])[-1]
+
+
+def bilinear_weights(weight: Float[Tensor, "channels channels 4 4"]) -> None:
+    """Make a transposed convolution of 4x4 and stride 2 a bilinear upsampling, in place.
+
+    >>> weight = torch.empty(1, 1, 4, 4)
+    >>> bilinear_weights(weight)
+    >>> weight[0, 0, 1].tolist()
+    [0.1875, 0.5625, 0.5625, 0.1875]
+    """
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25], dtype=weight.dtype, device=weight.device)
+    weight.zero_()
+    channels = torch.arange(len(weight))
+    weight[channels, channels] = line[:, None] * line[None, :]
+
+
+def _fit(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut to a size, or its edge repeated where an odd map was halved with rounding down."""
+    missing = [max(0, wanted - extent) for wanted, extent in zip(size, values.shape[-2:], strict=True)]
+    if any(missing):
+        values = F.pad(values, (0, missing[1], 0, missing[0]), mode="replicate")
+    return values[..., : size[0], : size[1]]
+
+
+def _imagenet_weights() -> Mapping[str, Tensor]:
+    try:
+        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"encoder vgg16: no weights from the hub: {error}") from None
