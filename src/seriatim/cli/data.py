@@ -1,4 +1,4 @@
-"""`seriatim data make`: synthetic data sets, written as kind `folder:`."""
+"""`seriatim data`: make synthetic data sets, inspect data sets of any kind, and convert one kind into another."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -18,27 +18,161 @@ class Generator(StrEnum):
     """What can be made."""
 
     rosettes = "rosettes"
+    scenes = "scenes"
 
 
 @app.callback()
 def data() -> None:
-    """Make data sets."""
+    """Make, inspect and convert data sets."""
 
 
 @app.command()
 def make(
     kind: Annotated[
-        Generator, typer.Argument(help="rosettes: plants seen from above, with their leaves.", show_default=False)
+        Generator,
+        typer.Argument(
+            help="rosettes: plants seen from above, with their leaves. scenes: people, cars, animals and more, 3 to 20 classes.",
+            show_default=False,
+        ),
     ],
     count: Annotated[int, typer.Option(min=1, help="Number of pictures.", show_default=False)],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets images/ and labels/.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="Gets images/ and labels/, of scenes also instances.json.", show_default=False
+        ),
+    ],
     seed: Annotated[int, typer.Option(min=0, help="Of the first picture; the next have the next seeds.")] = 0,
+    classes: Annotated[
+        int | None, typer.Option(min=3, max=20, help="Scenes: number of classes (5).", show_default=False)
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="H,W", help="Scenes: size in pixels (256,256).", show_default=False)
+    ] = None,
 ) -> None:
     """Make synthetic pictures with their label maps; the same seed makes the same files."""
     from seriatim.cli.progress import Progress
     from seriatim.data.catalogue import open_source
+    from seriatim.data.coco_writer import write_coco
     from seriatim.data.writers import write_folder
 
+    if kind is Generator.rosettes and (classes is not None or size is not None):
+        raise typer.BadParameter("--classes and --size are for scenes")
+    settings = "" if classes is None else f",classes={classes}"
+    settings += "" if size is None else f",size={_height_and_width(size)}"
+    source = open_source(f"{kind}:{count}@{seed}{settings}")
     with Progress(count) as progress:
-        write_folder(open_source(f"{kind}:{count}@{seed}"), out, progress.pictures)
+        write_folder(source, out, progress.pictures)
+        if kind is Generator.scenes:
+            write_coco(source, out, progress.pictures)
     typer.echo(str(out))
+
+
+@app.command()
+def inspect(
+    data: Annotated[
+        str, typer.Argument(metavar="KIND:PATH", help="The data set, such as coco:plants.json.", show_default=False)
+    ],
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="The contact sheet (KIND-NAME.sheet.png).", show_default=False),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write all numbers and problems here; - for stdout."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Look at the first N pictures only.", show_default=False)
+    ] = None,
+    most_problems: Annotated[int, typer.Option("--problems", min=0, help="Problems to print at the most.")] = 20,
+) -> None:
+    """Print what a data set holds and what is wrong with it, and draw a contact sheet.
+
+    Exit code 3: the data can be used, but have problems.
+    """
+    import json
+    from dataclasses import asdict
+
+    from seriatim.cli.progress import Progress
+    from seriatim.core.errors import DataError
+    from seriatim.core.files import write_atomically
+    from seriatim.data.catalogue import open_source
+    from seriatim.data.inspection import as_rows
+    from seriatim.data.inspection import inspect as inspect_source
+    from seriatim.data.subsets import Subset
+    from seriatim.inference.contact_sheet import ContactSheet
+
+    source = open_source(data, strict)
+    part = source if limit is None else Subset(source, range(min(limit, len(source))))
+    pictures = ContactSheet(len(part))
+    with Progress(len(part)) as progress:
+        found = inspect_source(part, pictures.add, progress.pictures)
+    if strict and found.problems:
+        raise DataError(str(found.problems[0]))
+    place = sheet or Path(f"{_file_name(data)}.sheet.png")
+    write_atomically(place, pictures.encode())
+    if json_file is not None:
+        text = json.dumps({"data": data, **asdict(found), "sheet": str(place)}, indent=1) + "\n"
+        if json_file == Path("-"):
+            typer.echo(text, nl=False)
+        else:
+            write_atomically(json_file, text.encode())
+    if json_file != Path("-"):
+        for name, value in as_rows(found):
+            typer.echo(f"{name:<20} {value}")
+        for problem in found.problems[:most_problems]:
+            typer.echo(f"  {problem}")
+        if len(found.problems) > most_problems:
+            typer.echo(f"  and {len(found.problems) - most_problems} more (--problems, --json)")
+    typer.echo(f"contact sheet: {place}", err=True)
+    if found.problems:
+        raise typer.Exit(3)
+
+
+@app.command()
+def convert(
+    data: Annotated[str, typer.Argument(metavar="KIND:PATH", help="The data set.", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="KIND:PATH", help="What it becomes: a new path.", show_default=False),
+    ],
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
+) -> None:
+    """Write a data set as another kind: cellpose, coco, folder, labelme or yolo.
+
+    Exit code 3: done, but parts of the data had problems and were left out.
+    """
+    from seriatim.cli.progress import Progress
+    from seriatim.data.catalogue import open_source
+    from seriatim.data.conversion import LOSES
+    from seriatim.data.conversion import convert as convert_source
+    from seriatim.data.inspection import problems_of
+
+    source = open_source(data, strict)
+    with Progress(len(source)) as progress:
+        place = convert_source(source, target, progress.pictures)
+    typer.echo(str(place))
+    typer.echo(f"not kept, since the kind has no place for it: {LOSES[target.partition(':')[0]]}", err=True)
+    problems = problems_of(source)
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+    if problems:
+        raise typer.Exit(3)
+
+
+def _file_name(data: str) -> str:
+    """A name for files about a data set.
+
+    >>> _file_name("coco:plants/instances.json")
+    'coco-instances'
+    """
+    kind, _, path = data.partition(":")
+    return f"{kind}-{Path(path).stem or 'data'}"
+
+
+def _height_and_width(size: str) -> str:
+    parts = size.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise typer.BadParameter(f"--size: expected H,W such as 256,256, got {size!r}")
+    return "x".join(part.strip() for part in parts)

@@ -4,15 +4,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seriatim.core.errors import ConfigError, did_you_mean
+from seriatim.data.cellpose import CellposeSource
+from seriatim.data.cityscapes import CityscapesSource
+from seriatim.data.coco import CocoSource
 from seriatim.data.cvppp import CvpppSource
+from seriatim.data.dsb2018 import Dsb2018Source
 from seriatim.data.folder import FolderSource
+from seriatim.data.labelme import LabelmeSource
 from seriatim.data.samples import Source
-from seriatim.data.synthetic import RosetteSource
+from seriatim.data.sbd import SbdSource
+from seriatim.data.synthetic import RosetteSource, ScenesSource
+from seriatim.data.voc import VocSource
+from seriatim.data.yolo import YoloSource
 
 KINDS: dict[str, Callable[[str, bool], Source]] = {
-    "cvppp": lambda path, strict: CvpppSource(Path(path)),
+    "cellpose": lambda path, strict: CellposeSource(Path(path), strict),
+    "cityscapes": lambda path, strict: CityscapesSource.parse(path, strict),
+    "coco": lambda path, strict: CocoSource(Path(path), strict),
+    "cvppp": lambda path, strict: CvpppSource.parse(path),
+    "dsb2018": lambda path, strict: Dsb2018Source(Path(path), strict),
     "folder": lambda path, strict: FolderSource(Path(path)),
+    "labelme": lambda path, strict: LabelmeSource(Path(path), strict),
     "rosettes": lambda path, strict: RosetteSource.parse(path),
+    "sbd": lambda path, strict: SbdSource.parse(path, strict),
+    "scenes": lambda path, strict: ScenesSource.parse(path),
+    "voc": lambda path, strict: VocSource.parse(path, strict),
+    "yolo": lambda path, strict: YoloSource(Path(path), strict),
 }
 """Kind of data -> what opens it, from the path and whether to refuse data with problems."""
 

@@ -21,7 +21,8 @@ class Sample:
         ignore: pixels that count for nothing, or None.
         objects: the same objects in the same order with the pixels that others cover, or None where none overlaps another.
         crowds: regions that stand for groups (COCO's crowds, Cityscapes' groups), with their classes; they lie in `ignore` too.
-        distances: of every object, in metres (Cityscapes), or None.
+        distances: of every object, in metres (Cityscapes), infinite where unknown; or None.
+        distance_confidences: how far to trust each distance, 0..1, given with `distances`; or None.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Sample:
     objects: Instances | None = None
     crowds: Instances | None = None
     distances: Float[np.ndarray, " instances"] | None = None
+    distance_confidences: Float[np.ndarray, " instances"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Problem:
 class Source(Protocol):
     """A data set: its length, the names of its pictures and classes, and a sample by its number.
 
-    A reader of annotations that can be wrong one by one also has `problems: list[Problem]`, filled when it is opened.
+    A reader of annotations that can be wrong one by one also has `problems: list[Problem]`, filled when it is opened. A source that makes
+    its pictures when they are read, so that no file can be damaged, also has `generated = True`.
     """
 
     class_names: tuple[str, ...]

@@ -5,6 +5,7 @@ comes from the generator that is passed in.
 """
 
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ class AugmentationConfig(Config):
     """Share of crops that are centred near a pixel of an object, drawn by chance."""
     rotation: float = Field(default=180.0, ge=0, le=180)
     """Largest rotation in degrees either way."""
-    flips: bool = True
-    """Mirror left-right and top-bottom, each half of the time."""
+    flips: bool | Literal["horizontal"] = True
+    """Mirror left-right and top-bottom, each half of the time; or left-right alone, where up is up."""
     brightness: float = Field(default=0.1, ge=0)
     """Largest shift of all values."""
     contrast: float = Field(default=0.25, ge=0, lt=1)
@@ -97,6 +98,8 @@ def _draw_map(labels: np.ndarray, config: AugmentationConfig, scale: float, rand
     size = np.array(labels.shape)
     angle = math.radians(random.uniform(-config.rotation, config.rotation))
     mirror = random.choice((-1.0, 1.0), size=2) if config.flips else np.ones(2)
+    if config.flips == "horizontal":
+        mirror[0] = 1.0
     linear = (
         np.array(((math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle)))) @ np.diag(mirror) / scale
     )

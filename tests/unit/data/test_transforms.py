@@ -82,6 +82,16 @@ def test_each_kind_of_flip_occurs():
     assert seen == set("abcd")
 
 
+def test_flips_may_be_horizontal_alone():
+    sample = scattered()
+    values = {"scale": (1.0, 1.0), "rotation": 0.0, "flips": "horizontal", "crop_size": [90, 120]}
+    images = [crop(sample, seed, **values)[0] for seed in range(24)]
+    mirrored = [np.allclose(image, sample.image[:, :, ::-1], atol=1e-4) for image in images]
+    as_it_is = [np.allclose(image, sample.image, atol=1e-4) for image in images]
+    assert all(one != other for one, other in zip(mirrored, as_it_is, strict=True))
+    assert 4 < sum(mirrored) < 20
+
+
 def test_what_lies_outside_the_picture_is_to_be_ignored():
     sample = scattered(size=(20, 30))
     values = {"scale": (1.0, 1.0), "rotation": 0.0, "flips": False, "crop_size": [40, 50]}

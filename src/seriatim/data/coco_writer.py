@@ -1,0 +1,104 @@
+"""Writing a source as a COCO file: `images/` (PNG) and `instances.json` with run-length codes, which kind `coco:` and pycocotools read."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from seriatim.core.errors import DataError
+from seriatim.core.files import write_atomically
+from seriatim.core.instances import Instances
+from seriatim.data.samples import Sample, Source
+
+
+def write_coco(
+    source: Source,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+    file_name: str = "instances.json",
+) -> None:
+    """Write every sample; the same source is written to the same bytes.
+
+    Objects keep the pixels that others cover, crowds become annotations with iscrowd 1, and categories keep the ids of the source where it has
+    `category_ids`, else count from 1. COCO has no place for other ignored pixels, distances and more than 8 bits a colour; they are not written.
+
+    Args:
+        source: what to write.
+        folder: gets `images/` and the file.
+        progress: called with the number done and the number of all.
+        file_name: of the file in `folder`; it is written last.
+
+    Raises:
+        DataError: if a sample cannot be read, two have the same name, a name leaves the folder, or a class has no name.
+        FileWriteError: if the disk does not take a file.
+    """
+    names = [source.name(index) for index in range(len(source))]
+    _check_names(names)
+    category_ids = getattr(source, "category_ids", tuple(range(1, len(source.class_names) + 1)))
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, name in enumerate(names, start=1):
+        sample = source.read(number - 1)
+        write_atomically(folder / "images" / f"{name}.png", _encode_picture(sample))
+        height, width = sample.labels.shape
+        images.append({"id": number, "file_name": f"{name}.png", "height": height, "width": width})
+        annotations += coco_annotations(sample, number, len(annotations) + 1, category_ids)
+        if progress is not None:
+            progress(number, len(names))
+    categories = [
+        {"id": category_id, "name": name} for category_id, name in zip(category_ids, source.class_names, strict=True)
+    ]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    write_atomically(folder / file_name, json.dumps(content, separators=(",", ":"), allow_nan=False).encode())
+
+
+def coco_annotations(
+    sample: Sample, image_id: int, first_annotation_id: int, category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """COCO's annotations of a sample: the objects in their order, then the crowds.
+
+    Args:
+        sample: the sample.
+        image_id: of its image in the file.
+        first_annotation_id: of the first annotation.
+        category_ids: of the classes 1..C.
+
+    Raises:
+        DataError: if a class is beyond the categories, or there is not one class an object.
+    """
+    objects = sample.objects if sample.objects is not None else Instances.from_label_map(sample.labels)
+    crowds = sample.crowds if sample.crowds is not None else Instances(objects.size)
+    classes = [*sample.classes.tolist(), *crowds.class_ids.tolist()]
+    together = Instances(objects.size, [*objects, *crowds])
+    if len(classes) != len(together):
+        raise DataError(f"{sample.name}: has {len(objects)} objects and {len(sample.classes)} classes")
+    annotations = together.to_coco(image_id, first_annotation_id)
+    for position, (annotation, class_id) in enumerate(zip(annotations, classes, strict=True)):
+        if not 1 <= class_id <= len(category_ids):
+            raise DataError(f"{sample.name}: an object of class {class_id}, the source names {len(category_ids)}")
+        annotation["category_id"] = category_ids[class_id - 1]
+        annotation["iscrowd"] = int(position >= len(objects))
+        del annotation["score"]
+    return annotations
+
+
+def _check_names(names: Sequence[str]) -> None:
+    met: set[str] = set()
+    for name in names:
+        if name in met:
+            raise DataError(f"{name}: two pictures of this name would be written to one file")
+        if not name or Path(name).name != name:
+            raise DataError(f"{name!r}: is no name for a file")
+        met.add(name)
+
+
+def _encode_picture(sample: Sample) -> bytes:
+    pixels = np.clip(np.rint(sample.image * 255), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, format="PNG", compress_level=3)
+    return file.getvalue()

@@ -1,0 +1,94 @@
+"""What the writers of data sets share: names of files, pictures and label maps as bytes."""
+
+import io
+import logging
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tifffile
+from jaxtyping import Float32, Int32
+from PIL import Image
+
+from seriatim.core.errors import DataError
+from seriatim.data.samples import Sample, Source
+
+MOST_16_BIT = 65_535
+"""Objects that a PNG can number."""
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures done and the number of all."""
+
+
+def file_stems(source: Source) -> list[str]:
+    """What the files of every sample are called: its name without separators of folders, and a number if another has that name.
+
+    No two are the same, even where capitals do not count.
+
+    Raises:
+        DataError: if a sample has no name that a file can have.
+    """
+    stems, taken = [], set()
+    for index in range(len(source)):
+        plain = re.sub(r"[\\/\0]+", "-", source.name(index)).strip()
+        if plain in ("", ".", ".."):
+            raise DataError(f"picture {index}: its name {source.name(index)!r} cannot be the name of a file")
+        stem, number = plain, 2
+        while stem.lower() in taken:
+            stem, number = f"{plain}-{number}", number + 1
+        taken.add(stem.lower())
+        stems.append(stem)
+    return stems
+
+
+def name_of_class(class_id: int, class_names: Sequence[str]) -> str:
+    """The name of a class, or its number where it has none; class 0, of models without classes, has the first name.
+
+    >>> name_of_class(0, ["leaf"]), name_of_class(1, ["leaf"]), name_of_class(2, ["leaf"])
+    ('leaf', 'leaf', '2')
+    """
+    number = max(class_id, 1)
+    return str(class_names[number - 1]) if number <= len(class_names) else str(number)
+
+
+def encode_image(image: Float32[np.ndarray, "channels height width"]) -> bytes:
+    """The picture as PNG of 8 bits; the same picture gives the same bytes.
+
+    Args:
+        image: values in 0..1; 1, 3 or 4 channels.
+    """
+    pixels = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return encode_png(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def encode_label_map(labels: Int32[np.ndarray, "height width"]) -> tuple[str, bytes]:
+    """Ending and bytes of a label map: PNG of 16 bits, or TIFF of 32 bits above 65,535 objects."""
+    if labels.max(initial=0) <= MOST_16_BIT:
+        return ".png", encode_png(labels.astype(np.uint16))
+    file = io.BytesIO()
+    tifffile.imwrite(file, labels.astype(np.uint32), compression="zlib", metadata=None)
+    return ".tif", file.getvalue()
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """The pixels as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", compress_level=3)
+    return file.getvalue()
+
+
+def warn_of_losses(sample: Sample, kind: str, ignore: bool = True, overlaps: bool = False) -> None:
+    """Say in a warning what of a sample a kind of data set cannot hold.
+
+    Args:
+        sample: to be written.
+        kind: of the data set.
+        ignore: whether pixels to ignore are lost.
+        overlaps: whether the covered pixels of overlapping objects are lost.
+    """
+    if ignore and sample.ignore is not None:
+        logger.warning("%s: has pixels to ignore; they become background, since %s has none", sample.name, kind)
+    if overlaps and sample.objects is not None:
+        logger.warning("%s: has objects that overlap; covered pixels are lost, since %s has none", sample.name, kind)

@@ -1,0 +1,171 @@
+"""Every recipe of RSIS on VOC and Cityscapes runs through all its stages, on a small folder of the true layout, and its model is scored.
+
+What is made smaller: the pictures and crops, the batch, an iteration a stage, two steps a picture, the width, and the encoder; each full-size
+network is built once and not trained.
+"""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from seriatim.data.catalogue import open_source
+from seriatim.data.cityscapes import CLASS_NAMES as STREET_CLASSES
+from seriatim.data.voc import CLASS_NAMES as VOC_CLASSES
+from seriatim.inference.evaluate import evaluate_model
+from seriatim.inference.predictor import load
+from seriatim.models import catalogue
+from seriatim.training.loop import train
+from seriatim.training.recipe import load_recipe, names
+
+VOC_RECIPES = [name for name in names() if name.startswith("rsis-voc")]
+SMALL_ENCODERS = {"resnet101": "test_resnet", "resnet50": "resnet10t", "vgg16": "vgg11"}
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def picture_of(labels, seed):
+    chance = np.random.default_rng(seed)
+    noise = chance.integers(0, 80, size=(*labels.shape, 3))
+    return (noise + 80 * (labels > 0)[..., None]).astype(np.uint8)
+
+
+def two_objects(seed):
+    labels = np.zeros((48, 64), dtype=np.uint8)
+    labels[6 + seed : 22, 8:26], labels[26:44, 34 : 60 - seed] = 1, 2
+    return labels
+
+
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory):
+    """`sbd:DIR+VOCDIR` and `voc:DIR@val`: two pictures of VOC train, one of VOC val, two of SBD alone and one of SBD that is VOC's val."""
+    folder = tmp_path_factory.mktemp("voc")
+    sbd, voc = folder / "benchmark_RELEASE" / "dataset", folder / "VOCdevkit" / "VOC2012"
+    lists = {"train": ["2007_000001", "2007_000002"], "val": ["2007_000003"]}
+    for part, of_part in lists.items():
+        (voc / "ImageSets" / "Segmentation").mkdir(parents=True, exist_ok=True)
+        (voc / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join(of_part) + "\n")
+        for seed, name in enumerate(of_part):
+            labels = two_objects(seed)
+            save(voc / "JPEGImages" / f"{name}.jpg", picture_of(labels, seed))
+            save(voc / "SegmentationObject" / f"{name}.png", labels)
+            save(voc / "SegmentationClass" / f"{name}.png", np.array([0, 15, 2], dtype=np.uint8)[labels])
+    (sbd / "inst").mkdir(parents=True)
+    (sbd / "train.txt").write_text("2008_000001\n2007_000003\n")
+    (sbd / "val.txt").write_text("2008_000002\n")
+    for seed, name in enumerate(["2008_000001", "2007_000003", "2008_000002"]):
+        labels = two_objects(seed)
+        save(sbd / "img" / f"{name}.jpg", picture_of(labels, seed))
+        categories = np.array([[7], [20]], dtype=np.uint8)
+        savemat(sbd / "inst" / f"{name}.mat", {"GTinst": {"Segmentation": labels, "Categories": categories}})
+    return {"source": f"sbd:{sbd}+{voc}", "test": f"voc:{voc}@val"}
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory):
+    """`cityscapes:DIR@train` and `@val`, with a group and without distances."""
+    folder = tmp_path_factory.mktemp("streets")
+    for seed, (part, name) in enumerate([("train", "aachen_0"), ("train", "aachen_1"), ("val", "lindau_0")]):
+        labels = two_objects(seed)
+        ids = np.array([7, 24_000, 26_000], dtype=np.uint16)[labels]
+        ids[45:, :20] = 26
+        city = name.partition("_")[0]
+        save(folder / "leftImg8bit" / part / city / f"{name}_leftImg8bit.png", picture_of(labels, seed))
+        save(folder / "gtFine" / part / city / f"{name}_gtFine_instanceIds.png", ids)
+    return {"source": f"cityscapes:{folder}@train", "test": f"cityscapes:{folder}@val"}
+
+
+def made_small(name, data):
+    """The recipe with the data of the test, an iteration a stage, and everything smaller, but with its own stages and structure."""
+    recipe = load_recipe(name)
+    small = load_recipe(
+        name,
+        [
+            f"data.source={data['source']}",
+            f"data.test={data['test']}",
+            "data.num_validation=1",
+            *(f"stages.{number}.iterations=1" for number in range(len(recipe.stages))),
+            f"augmentation.crop_size={[64, 64 * recipe.augmentation.crop_size[1] // recipe.augmentation.crop_size[0]]}",
+            "preparation.longest_side=64",
+            "inference.tile_size=64",
+            "inference.overlap=16",
+            f"model.config.encoder={SMALL_ENCODERS[recipe.model.config['encoder']]}",
+            "model.config.width=32",
+            "model.config.max_steps=2",
+            "validation.num_batches=1",
+            "validation.num_pictures=1",
+            "runtime.batch_size=2",
+            "runtime.num_workers=0",
+        ],
+    )
+    config = {key: value for key, value in small.model.config.items() if key != "encoder_weights"}
+    return small.model_copy(update={"model": small.model.model_copy(update={"config": config})})
+
+
+def run_through(recipe, run, protocol):
+    """The log of the iterations, the predictor, and its score on the test pictures."""
+    torch.set_num_threads(1)
+    folder = train(recipe, run, device="cpu")
+    log = [json.loads(line) for line in folder.log_path.read_text().splitlines()]
+    predictor = load(run, "cpu")
+    scores = evaluate_model(predictor, open_source(recipe.data.test), [protocol])[protocol]
+    return [line for line in log if "total" in line], predictor, scores
+
+
+@pytest.mark.parametrize("name", VOC_RECIPES)
+def test_a_recipe_of_voc_runs_through_its_stages(name, voc, tmp_path):
+    log, predictor, scores = run_through(made_small(name, voc), tmp_path / "run", "sds")
+    terms = ["mask", "classification", "stop"]
+    assert [[term for term in terms if term in line] for line in log] == [terms[:1], terms[:2], terms]
+    assert all(math.isfinite(line["total"]) for line in log)
+    assert predictor.class_names == VOC_CLASSES
+    assert set(scores["per_class"]) >= {15, 2}
+
+
+def test_the_recipe_of_cityscapes_runs_through_its_stages(streets, tmp_path):
+    log, predictor, scores = run_through(made_small("rsis-cityscapes", streets), tmp_path / "run", "cityscapes")
+    assert [line["num_objects"] for line in log] == [2, 2, 2]
+    assert "stop" in log[-1]
+    assert all(math.isfinite(line["total"]) for line in log)
+    assert predictor.class_names == STREET_CLASSES
+    assert {"AP", "AP50", "AP100m", "AP50m"} <= set(scores)
+
+
+@pytest.mark.parametrize("name", ["rsis-voc", "rsis-voc-vgg16", "rsis-voc-resnet50"])
+def test_the_full_size_networks_can_be_built(name):
+    network = catalogue.build("rsis", load_recipe(name).model.config, seed=0, encoder_weights=False)
+    with torch.no_grad():
+        output = network.eval()(torch.zeros(1, 3, 64, 64), 1)
+    assert output.class_logits.shape == (1, 1, 20)
+
+
+TABLE_5 = {
+    "rsis-voc": ("resnet101", "concat", 5),
+    "rsis-voc-vgg16": ("vgg16", "concat", 5),
+    "rsis-voc-resnet50": ("resnet50", "concat", 5),
+    "rsis-voc-skip-sum": ("resnet101", "sum", 5),
+    "rsis-voc-skip-mult": ("resnet101", "mult", 5),
+    "rsis-voc-skip-none": ("resnet101", "none", 5),
+    "rsis-voc-levels-4": ("resnet101", "concat", 4),
+    "rsis-voc-levels-3": ("resnet101", "concat", 3),
+    "rsis-voc-levels-2": ("resnet101", "concat", 2),
+    "rsis-voc-levels-1": ("resnet101", "concat", 1),
+}
+
+
+def test_the_recipes_of_voc_are_the_rows_of_table_5_and_differ_in_nothing_else():
+    assert sorted(TABLE_5) == VOC_RECIPES
+    first = load_recipe("rsis-voc").model_dump()
+    for name, (encoder, skip_mode, levels) in TABLE_5.items():
+        recipe = load_recipe(name).model_dump()
+        row = {"encoder": encoder, "skip_mode": skip_mode, "levels": levels}
+        assert {key: recipe["model"]["config"][key] for key in row} == row
+        recipe["model"]["config"] |= {key: first["model"]["config"][key] for key in row}
+        assert recipe == first

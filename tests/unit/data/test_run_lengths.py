@@ -1,0 +1,101 @@
+"""Run lengths of others: boxes as pycocotools finds them, and every fault named."""
+
+import numpy as np
+import pytest
+from pycocotools import mask as mask_api
+
+from seriatim.core.errors import DataError
+from seriatim.data.run_lengths import measure_codes, measure_runs, plain_runs, read_runs
+
+
+def random_masks(rng, num):
+    for _ in range(num):
+        size = tuple(int(side) for side in rng.integers(1, 40, 2))
+        yield rng.random(size) < rng.choice([0.02, 0.5, 0.98, 1.0])
+
+
+def plain_counts(mask):
+    """Worked by hand: lengths of the runs of the columns one after another."""
+    flat = np.r_[False, mask.ravel(order="F")]
+    borders = np.flatnonzero(np.diff(flat)).tolist()
+    return np.diff([0, *borders, mask.size]).tolist()
+
+
+def test_300_codes_measured_in_one_go_have_the_boxes_of_pycocotools():
+    masks = list(random_masks(np.random.default_rng(3), 300))
+    codes = [mask_api.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
+    texts = [code["counts"].decode() for code in codes]
+    verdicts = measure_codes(texts, [mask.shape for mask in masks])
+    for mask, code, text, verdict in zip(masks, codes, texts, verdicts, strict=True):
+        runs = read_runs(text)
+        assert runs.tolist() == plain_counts(mask)
+        if not mask.any():
+            assert verdict == "covers no pixel"
+            continue
+        x, y, width, height = (int(number) for number in mask_api.toBbox(code))
+        rows, columns = np.nonzero(mask)
+        assert verdict == (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+        assert measure_runs(runs, mask.shape) == verdict
+        assert (x, width) == (verdict[1], verdict[3] - verdict[1])
+        assert y + height == verdict[2]
+
+
+def test_a_bad_code_does_not_disturb_its_neighbours():
+    good, size = "125", (4, 2)
+    texts = [good, "", good, "1", "Z", good, "~", good, "oooooooo0", good, "12h", good, "é", good, "1d2", good]
+    verdicts = measure_codes(texts, [size] * len(texts))
+    assert [verdict for text, verdict in zip(texts, verdicts, strict=True) if text == good] == [(1, 0, 3, 1)] * 8
+    faults = [verdict for text, verdict in zip(texts, verdicts, strict=True) if text != good]
+    assert all(isinstance(fault, str) and fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "holds no runs"),
+        ("44 ", "no part of such a code"),
+        ("4é", "no part of such a code"),
+        ("4\ud800", "no part of such a code"),
+        ("4X", "ends in the middle of a number"),
+        ("44", None),
+        ("8", "covers no pixel"),
+        ("43", "add up to 7 pixels, the picture has 8"),
+        ("9", "has a run of 9 pixels"),
+        ("4N6", "has a negative run"),
+        ("oooooooooo0", "negative run, or one beyond 33 bits"),
+        ("o" * 5000 + "0", "negative run, or one beyond 33 bits"),
+    ],
+)
+def test_every_fault_of_a_code_is_named(text, fault):
+    verdict = measure_codes([text], [(4, 2)])[0]
+    assert (fault in verdict) if fault else verdict == (0, 1, 4, 2)
+
+
+def test_a_code_too_long_for_the_memory_is_refused():
+    assert "more than the limit of 8000000" in str(measure_codes(["0" * 8_000_001], [(4, 2)])[0])
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        (None, "came None"),
+        (7, "came 7"),
+        ([1, "7"], "holds str"),
+        ([1, 7.0], "holds float"),
+        ([True, 7], "holds bool"),
+        ([1, [7]], "holds list"),
+        ([2**70, 8 - 2**70], "beyond 33 bits"),
+        ([9, -1], "negative run"),
+        ([3, 4], "add up to 7"),
+        ([8], "covers no pixel"),
+        ([8, 0], "covers no pixel"),
+        ([], "holds no runs"),
+    ],
+)
+def test_every_fault_of_plain_counts_is_named(counts, reason):
+    with pytest.raises(DataError, match=reason):
+        measure_runs(plain_runs(counts), (4, 2))
+
+
+def test_runs_of_no_pixels_between_others_do_no_harm():
+    assert measure_runs(plain_runs([0, 0, 1, 2, 0, 0, 5]), (4, 2)) == (1, 0, 3, 1)

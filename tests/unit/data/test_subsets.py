@@ -1,0 +1,87 @@
+"""Parts of a source: the objects of some classes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from seriatim.core.errors import ConfigError
+from seriatim.core.instances import Instance, Instances
+from seriatim.data.samples import Sample
+from seriatim.data.subsets import OfClasses, Subset
+
+LABELS = np.array([[1, 1, 0, 2], [3, 0, 4, 4]], dtype=np.int32)
+
+
+class Street:
+    """Two pictures: a car, a person, a dog and a person; and nothing."""
+
+    class_names = ("car", "dog", "person")
+
+    def __init__(self, sample=None):
+        image = np.zeros((3, 2, 4), dtype=np.float32)
+        full = Sample("full", image, LABELS, np.array([1, 3, 2, 3]), ignore=LABELS == 0)
+        empty = Sample("empty", image, np.zeros_like(LABELS), np.zeros(0, dtype=np.int64))
+        self.samples = [full if sample is None else sample(full), empty]
+
+    def __len__(self):
+        return len(self.samples)
+
+    def name(self, index):
+        return self.samples[index].name
+
+    def read(self, index):
+        return self.samples[index]
+
+
+def test_objects_of_other_classes_become_background_and_the_rest_is_numbered_anew():
+    people = OfClasses(Street(), ["person"])
+    sample = people.read(0)
+    assert people.class_names == ("person",)
+    assert sample.labels.tolist() == [[0, 0, 0, 1], [0, 0, 2, 2]]
+    assert sample.labels.dtype == np.int32
+    assert sample.classes.tolist() == [1, 1]
+    assert (sample.ignore == (LABELS == 0)).all()
+
+
+def test_classes_are_numbered_in_the_order_asked_for_and_objects_keep_theirs():
+    sample = OfClasses(Street(), ["person", "car"]).read(0)
+    assert sample.labels.tolist() == [[1, 1, 0, 2], [0, 0, 3, 3]]
+    assert sample.classes.tolist() == [2, 1, 1]
+
+
+def test_all_pictures_stay_and_one_without_such_objects_is_empty():
+    dogs = OfClasses(Subset(Street(), [1, 0]), ["dog"])
+    assert [dogs.name(index) for index in range(len(dogs))] == ["empty", "full"]
+    assert dogs.read(0).labels.max() == len(dogs.read(0).classes) == 0
+    assert dogs.read(1).classes.tolist() == [1]
+
+
+def whole(labels, number, class_id):
+    return Instance((0, 0, 2, 4), labels == number, class_id=class_id)
+
+
+def test_whole_objects_crowds_and_distances_are_chosen_alike():
+    def rich(sample):
+        masks = [whole(LABELS, number, 0) for number in (1, 2, 3, 4)]
+        crowds = Instances((2, 4), [whole(LABELS, 0, 3), whole(LABELS, 0, 1)])
+        distances = np.array([1.0, 2.0, 3.0, 4.0])
+        return replace(
+            sample,
+            objects=Instances((2, 4), masks),
+            crowds=crowds,
+            distances=distances,
+            distance_confidences=distances / 10,
+        )
+
+    sample = OfClasses(Street(rich), ["dog", "person"]).read(0)
+    assert sample.objects.class_ids.tolist() == [2, 1, 2]
+    assert [one.area for one in sample.objects] == [1, 1, 2]
+    assert sample.crowds.class_ids.tolist() == [2]
+    assert sample.distances.tolist() == [2.0, 3.0, 4.0]
+    assert sample.distance_confidences.tolist() == pytest.approx([0.2, 0.3, 0.4])
+
+
+def test_a_class_that_the_pictures_do_not_have_is_refused_with_a_near_one():
+    with pytest.raises(ConfigError, match=r"data\.classes: the pictures have no class 'persn'; did you mean 'person'"):
+        OfClasses(Street(), ["persn"])
