@@ -32,7 +32,7 @@ from seriatim.models.sequence import decode_sequence
 from seriatim.nn import gaze
 from seriatim.nn.convlstm import ConvLSTM, ConvLSTMState
 from seriatim.nn.encoders import Encoder
-from seriatim.nn.fcn import VGG16, FCN8sScores, FinestLevel, LeafNetwork
+from seriatim.nn.fcn import FC_CHANNELS, VGG16, FCN8sScores, FinestLevel, LeafNetwork
 from seriatim.nn.gaze_teacher import lead
 from seriatim.nn.spatial_inhibition import SpatialInhibition
 
@@ -70,6 +70,8 @@ class RISConfig(Config):
     """Of the pyramid: the level whose resolution B has, 0 for the shallowest (in a ResNet: stride 2, then 4, 8 ...)."""
     encoder_weights: str | None = None
     """Of FCN-8s and the pyramid: "hub", the path of a state dict, or nothing. Sec. 4.2: ImageNet."""
+    fc_channels: int = Field(default=FC_CHANNELS, ge=1)
+    """Of FCN-8s: channels of fc6 and fc7; ImageNet's weights have 4096."""
     depth: int = Field(default=2, ge=1, le=3)
     """Number of stacked ConvLSTMs."""
     kernel_size: Literal[1, 3] = 3
@@ -413,7 +415,7 @@ def _make_fcn(config: RISConfig) -> tuple[nn.Module, nn.Module]:
     if config.fcn == "fcn8s":
         if config.input_channels == 1:
             raise ConfigError("input_channels: FCN-8s takes 3 or 4 channels, came 1")
-        trunk = VGG16(config.input_channels, config.encoder_weights)
+        trunk = VGG16(config.input_channels, config.encoder_weights, config.fc_channels)
         return trunk, FCN8sScores(trunk.widths, config.channels)
     if config.finest_level >= config.encoder_depth:
         raise ConfigError(f"finest_level: {config.finest_level} needs an encoder_depth above {config.encoder_depth}")

@@ -45,6 +45,8 @@ class RSISExtensions(Config):
     """Give the position (y, x, in -1..1) of every cell as two more constant features."""
     gaze: bool = False
     """Tell every step where to look, from dense maps trained beside it (`nn/gaze.py`)."""
+    class_from_mask: bool = False
+    """Let the class be told also from the features of the top-down pathway, averaged over the step's mask at every level."""
     teacher_objects: int = Field(default=16, ge=1)
     """With the gaze: objects that a training sequence shows at the most; of the others, the truth is on the canvas from the start."""
 
@@ -110,20 +112,21 @@ class Memory(NamedTuple):
     skips: list[Tensor | None]
     constant_gates: list[Tensor]
     gaze: gaze.GazeMemory | None
+    features: list[Tensor]
 
     def first(self, count: int) -> "Memory":
         """Of the first `count` images only."""
         skips = [None if skip is None else skip[:count] for skip in self.skips]
         watched = None if self.gaze is None else self.gaze.first(count)
-        return Memory(self.size, self.level_sizes, skips, [gates[:count] for gates in self.constant_gates], watched)
+        gates, features = ([one[:count] for one in parts] for parts in (self.constant_gates, self.features))
+        return Memory(self.size, self.level_sizes, skips, gates, watched, features)
 
     def select(self, images: Int[Tensor, " chosen"]) -> "Memory":
         """Of the images with these numbers only; gates that are the same for all images stay as they are."""
         skips = [None if skip is None else skip[images] for skip in self.skips]
         gates = [one if len(one) == 1 else one[images] for one in self.constant_gates]
-        return Memory(
-            self.size, self.level_sizes, skips, gates, None if self.gaze is None else self.gaze.select(images)
-        )
+        watched = None if self.gaze is None else self.gaze.select(images)
+        return Memory(self.size, self.level_sizes, skips, gates, watched, [one[images] for one in self.features])
 
 
 class State(NamedTuple):
@@ -190,6 +193,8 @@ class RSIS(nn.Module):
             )
         if extensions.gaze and not extensions.pyramid_channels:
             raise ConfigError("extensions.gaze: needs extensions.pyramid_channels above 0")
+        if extensions.class_from_mask and not extensions.pyramid_channels:
+            raise ConfigError("extensions.class_from_mask: needs extensions.pyramid_channels above 0")
         self.encoder = Encoder(config.encoder, config.input_channels, config.encoder_depth, config.encoder_weights)
         sources = self.encoder.widths[: config.levels]
         self.pathway = None
@@ -221,7 +226,8 @@ class RSIS(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.Conv2d(16, 1, 1),
             )
-        self.class_head = nn.Linear(sum(hidden), config.num_classes)
+        seen_in_mask = config.levels * extensions.pyramid_channels if extensions.class_from_mask else 0
+        self.class_head = nn.Linear(sum(hidden) + seen_in_mask, config.num_classes)
         self.stop_head = nn.Linear(sum(hidden) + (1 if extensions.gaze else 0), 1)
 
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Memory:
@@ -240,6 +246,7 @@ class RSIS(nn.Module):
         maps = None
         if self.pathway is not None:
             features = self.pathway(features)
+        seen_by_class = features[: self.config.levels] if self.config.extensions.class_from_mask else []
         if self.dense_head is not None:
             maps = self.dense_head(features[-1])
             seen = gaze.DenseHead.as_features(maps).to(features[-1].dtype)
@@ -260,7 +267,8 @@ class RSIS(nn.Module):
         watched = None
         if maps is not None:
             watched = gaze.prepare_gaze(maps, level_sizes, size)
-        return Memory(size, level_sizes, skips if multiplies else [None] * len(skips), gates, watched)
+        kept = skips if multiplies else [None] * len(skips)
+        return Memory(size, level_sizes, kept, gates, watched, seen_by_class)
 
     def initial_state(self, memory: Memory, batch: int) -> State:
         """Zeros: nothing seen, nothing taken."""
@@ -304,7 +312,7 @@ class RSIS(nn.Module):
         )
         coarse_mask = self.mask_head(shown)
         pooled = torch.cat([level.hidden.amax(dim=(2, 3)) for level in cells], dim=1)
-        class_logits = self.class_head(pooled)
+        class_logits = self.class_head(torch.cat([pooled, *_averages(memory.features, coarse_mask)], dim=1))
         canvas = state.canvas
         if memory.gaze is not None:
             pooled = torch.cat((pooled, seed_left[:, None].detach().to(pooled.dtype)), dim=1)
@@ -480,6 +488,16 @@ def _hidden_widths(config: RSISConfig) -> list[int]:
 def _projection(in_channels: int, out_channels: int, batch_norm: bool) -> nn.Module:
     convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1)
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels)) if batch_norm else convolution
+
+
+def _averages(features: Sequence[Tensor], mask_logits: Tensor) -> list[Tensor]:
+    """The mean of each level's features over a mask, through which no gradient passes."""
+    mask = mask_logits.detach().float().sigmoid()
+    averages = []
+    for level in features:
+        weights = F.adaptive_avg_pool2d(mask, (level.shape[-2], level.shape[-1])).to(level.dtype)
+        averages.append((level * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)).clamp(min=1e-3))
+    return averages
 
 
 def _full_precision(values: Tensor) -> Tensor:

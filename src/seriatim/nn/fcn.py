@@ -14,15 +14,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import VGG16_Weights, vgg16
+from torchvision.models import VGG16_Weights
 
 from seriatim.core.errors import CheckpointError
 from seriatim.nn.encoders import TopDownPathway, input_statistics, read_weights
 
-_FC6 = (4096, 512, 7, 7)
-_FC7 = (4096, 4096, 1, 1)
+FC_CHANNELS = 4096
+"""Of VGG-16's fully connected layers."""
+
+_VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""Channels and number of the convolutions before each pooling."""
+
 _POOL3, _POOL4 = 16, 23
-"""How many layers of torchvision's VGG-16 lead to the end of pool3 and pool4."""
+"""Numbers of the layers pool3 and pool4."""
 
 
 class LeafNetwork(nn.Module):
@@ -70,19 +74,21 @@ class LeafNetwork(nn.Module):
 class VGG16(nn.Module):
     """VGG-16 with fc6 and fc7 as convolutions of 7x7 and 1x1.
 
+    The poolings round up, as in the framework of FCN-8s, so that an image of any size has a map; sizes that are multiples of 32 halve evenly.
+
     Attributes:
         widths: channels of fc7, pool4 and pool3.
     """
 
     mean: Tensor
     std: Tensor
-    widths = (4096, 512, 256)
 
-    def __init__(self, input_channels: int = 3, weights: str | None = None) -> None:
+    def __init__(self, input_channels: int = 3, weights: str | None = None, fc_channels: int = FC_CHANNELS) -> None:
         """
         Args:
             input_channels: 3, or 4 with the depth, whose filters then start as the mean of the others.
             weights: "hub" for torchvision's ImageNet weights, the path of a state dict of torchvision's vgg16, or None.
+            fc_channels: of fc6 and fc7; ImageNet's weights have 4096.
 
         Raises:
             CheckpointError: if the weights cannot be had or do not fit.
@@ -91,11 +97,10 @@ class VGG16(nn.Module):
         mean, std = input_statistics(input_channels)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        self.features: nn.Sequential = vgg16(weights=None, init_weights=False).features
-        if input_channels != 3:
-            self.features[0] = nn.Conv2d(input_channels, 64, 3, padding=1)
-        self.fc6 = nn.Conv2d(_FC6[1], _FC6[0], 7, padding=3)
-        self.fc7 = nn.Conv2d(_FC7[1], _FC7[0], 1)
+        self.features = _vgg16_layers(input_channels)
+        self.fc6 = nn.Conv2d(512, fc_channels, 7, padding=3)
+        self.fc7 = nn.Conv2d(fc_channels, fc_channels, 1)
+        self.widths = (fc_channels, 512, 256)
         if weights is None:
             for layer in self.modules():
                 if isinstance(layer, nn.Conv2d):
@@ -108,7 +113,7 @@ class VGG16(nn.Module):
         """The features of fc7, pool4 and pool3.
 
         Args:
-            images: values in 0..1, at least 32 pixels wide and high.
+            images: values in 0..1.
         """
         values = (images - self.mean) / self.std
         pool3 = self.features[: _POOL3 + 1](values)
@@ -119,8 +124,8 @@ class VGG16(nn.Module):
     def _load(self, given: Mapping[str, Tensor], where: str) -> None:
         try:
             wanted = {name: value for name, value in given.items() if name.startswith("features.")}
-            for number, (name, shape) in enumerate((("fc6", _FC6), ("fc7", _FC7))):
-                wanted[f"{name}.weight"] = given[f"classifier.{3 * number}.weight"].view(shape)
+            for number, (name, layer) in enumerate((("fc6", self.fc6), ("fc7", self.fc7))):
+                wanted[f"{name}.weight"] = given[f"classifier.{3 * number}.weight"].view(layer.weight.shape)
                 wanted[f"{name}.bias"] = given[f"classifier.{3 * number}.bias"]
             first = wanted["features.0.weight"]
             if self.mean.shape[1] == 4 and first.shape[1] == 3:
@@ -158,7 +163,7 @@ class FCN8sScores(nn.Module):
         scored = [score(feature) for score, feature in zip(self.scores, features, strict=True)]
         fused = scored[0]
         for (_, finer), upsampling in zip(pairwise(scored), self.upsamplings, strict=True):
-            fused = _fit(upsampling(fused), (finer.shape[-2], finer.shape[-1])) + finer
+            fused = upsampling(fused)[..., : finer.shape[-2], : finer.shape[-1]] + finer
         return fused
 
 
@@ -197,12 +202,16 @@ def bilinear_weights(weight: Float[Tensor, "channels channels 4 4"]) -> None:
     weight[channels, channels] = line[:, None] * line[None, :]
 
 
-def _fit(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut to a size, or its edge repeated where an odd map was halved with rounding down."""
-    missing = [max(0, wanted - extent) for wanted, extent in zip(size, values.shape[-2:], strict=True)]
-    if any(missing):
-        values = F.pad(values, (0, missing[1], 0, missing[0]), mode="replicate")
-    return values[..., : size[0], : size[1]]
+def _vgg16_layers(input_channels: int) -> nn.Sequential:
+    """The convolutions and poolings, numbered as torchvision numbers them."""
+    layers: list[nn.Module] = []
+    before = input_channels
+    for width, count in _VGG16_BLOCKS:
+        for _ in range(count):
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(inplace=True)]
+            before = width
+        layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=True))
+    return nn.Sequential(*layers)
 
 
 def _imagenet_weights() -> Mapping[str, Tensor]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from seriatim.core.dense_maps import DenseMaps
-from seriatim.losses.dense_maps import dense_map_losses, dense_targets
+from seriatim.losses.dense_maps import coarse_map_losses, dense_map_losses, dense_targets
 
 
 def square():
@@ -88,3 +88,17 @@ def test_pixels_that_do_not_count_cost_nothing():
     wrong = DenseMaps(*(torch.randn_like(part) * 9 for part in targets))
     nothing = torch.zeros(1, 5, 6, dtype=torch.bool)
     assert all(cost == 0 for cost in dense_map_losses(wrong, targets, nothing).values())
+
+
+def test_maps_that_are_coarser_than_the_labels_are_compared_cell_by_cell_in_pixels():
+    labels = torch.zeros(1, 20, 24, dtype=torch.long)
+    labels[0, 4:16, 8:20] = 1  # the square of 3 x 3 cells of 4 pixels
+    labels[0, :4] = -1  # the first row of cells is to be ignored
+    maps = DenseMaps(*(torch.randn_like(part) for part in dense_targets(square())))
+    counted = torch.ones(1, 5, 6, dtype=torch.bool)
+    counted[0, 0] = False
+    expected = dense_map_losses(maps, dense_targets(square(), (4.0, 4.0)), counted)
+    ours = coarse_map_losses(maps, labels)
+    assert ours.keys() == expected.keys()
+    for name, cost in ours.items():
+        assert cost.item() == pytest.approx(expected[name].item()), name

@@ -20,24 +20,54 @@ CASES = {
         "rsis",
         {**TINY, "levels": 4, "encoder_depth": 4, "extensions": {"gaze": True, "pyramid_channels": 8}},
     ),
+    "ris": ("ris", {"channels": 8, "stride": 4}),
+    "ris, released leaf network": (
+        "ris",
+        {"channels": 8, "subsampling": "bilinear", "input_channels": 1, "depth": 1, "kernel_size": 1},
+    ),
+    "ris, three layers": ("ris", {"channels": 8, "input_channels": 4, "depth": 3}),
+    "ris, gaze": (
+        "ris",
+        {"fcn": "pyramid", "encoder": "test_resnet", "encoder_depth": 3, "channels": 8, "extensions": {"gaze": True}},
+    ),
 }
 
+RSIS_PARTS = {"encoder", "projections", "convlstms", "mask_head", "class_head", "stop_head"}
 PREFIXES = {
-    "rsis": {"encoder", "projections", "convlstms", "mask_head", "class_head", "stop_head"},
-    "rsis, gaze": {
-        "encoder",
-        "projections",
-        "convlstms",
-        "mask_head",
-        "class_head",
-        "stop_head",
-        "pathway",
-        "dense_head",
-    },
+    "rsis": RSIS_PARTS,
+    "rsis, gaze": {*RSIS_PARTS, "pathway", "dense_head"},
+    "ris": {"encoder", "convlstms", "inhibition", "confidence"},
+    "ris, gaze": {"encoder", "last", "convlstms", "inhibition", "confidence", "dense_head"},
 }
 """Top-level names in the state dict, which stored weights rely on."""
 
-WEIGHTS = {"mask": 1.0, "classification": 0.1, "stop": 0.5, "maps": 1.0}
+RIS_NAMES = {
+    *("convlstms.1.changing.weight", "convlstms.1.bias", "confidence.weight", "confidence.bias"),
+    *("inhibition.threshold", "inhibition.convolution.weight", "inhibition.convolution.bias"),
+}
+NAMES = {
+    "rsis": {
+        *("convlstms.1.changing.weight", "convlstms.1.constant.weight", "convlstms.1.constant.bias"),
+        *("stop_head.weight", "stop_head.bias", "projections.0.weight", "projections.0.bias"),
+    },
+    "ris": {*RIS_NAMES, "encoder.first.weight", "encoder.first.bias"},
+    "ris, gaze": {
+        *(name for name in RIS_NAMES if "convolution" not in name),
+        *(f"inhibition.convolution.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")),
+    },
+}
+NAMES["rsis, gaze"] = NAMES["rsis"]
+"""Names in full, of a part of what `CHECKED` finds."""
+
+CHECKED = ("convlstms.1.", "stop_head", "projections.0.", "confidence.", "inhibition.", "encoder.first.")
+
+WEIGHTS = {
+    "rsis": {"mask": 1.0, "classification": 0.1, "stop": 0.5, "maps": 1.0},
+    "ris": {"mask": 1.0, "confidence": 1.0, "maps": 1.0},
+}
+
+ALWAYS = {"rsis": {"mask"}, "ris": {"mask", "confidence"}}
+"""Terms of the loss that the papers' own weights ask for from the start."""
 
 
 def test_every_model_of_the_catalogue_is_tried_here():
@@ -53,6 +83,11 @@ def test_an_unknown_model_is_refused_with_a_near_one():
 def model(request):
     name, config = CASES[request.param]
     return catalogue.entry(name), catalogue.build(name, config, seed=0)
+
+
+@pytest.fixture
+def name(model):
+    return next(name for name, entry in catalogue.CATALOGUE.items() if entry is model[0])
 
 
 def picture_of(network, batch, size, seed=0):
@@ -82,12 +117,12 @@ def labels_of(counts, size):
         ([24, 1], (48, 48)),  # more objects than steps
     ],
 )
-def test_any_picture_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(model, counts, size):
+def test_any_picture_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(model, name, counts, size):
     entry, network = model
     network.train()
     labels, classes = labels_of(counts, size)
     labels[:, -2:] = -1
-    weights = entry.objective_config.parse(WEIGHTS)
+    weights = entry.objective_config.parse(WEIGHTS[name])
     images = picture_of(network, max(len(counts), 2), size)[: len(counts)]
     if len(counts) == 1:  # batch norm of a single value has no variance
         for module in network.modules():
@@ -97,29 +132,29 @@ def test_any_picture_trains_one_step_with_a_finite_loss_and_a_gradient_everywher
     terms = entry.training_terms(network, images, labels, classes, weights, None, torch.Generator().manual_seed(0))
     assert all(term.ndim == 0 and bool(term.isfinite()) for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
-    missing = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    missing = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert missing == []
     assert all(bool(parameter.grad.isfinite().all()) for parameter in network.parameters())
     if counts[0] > 1:
         still = [
-            name
-            for name, parameter in network.named_parameters()
-            if not parameter.grad.any() and name.endswith("weight")
+            key for key, parameter in network.named_parameters() if not parameter.grad.any() and key.endswith("weight")
         ]
-        certain = {"class_head.weight"} if network.config.num_classes == 1 else set()  # of one class, the softmax is 1
-        assert {name for name in still if not name.startswith("encoder")} == certain
+        one_class = getattr(network.config, "num_classes", None) == 1  # of one class, the softmax is 1
+        assert {key for key in still if not key.startswith("encoder")} == (
+            {"class_head.weight"} if one_class else set()
+        )
     optimizer.step()
     assert all(bool(parameter.isfinite().all()) for parameter in network.parameters())
 
 
-def test_a_term_of_weight_zero_is_not_computed(model):
+def test_a_term_of_weight_zero_is_not_computed(model, name):
     entry, network = model
     network.train()
     labels, classes = labels_of([2, 1], (48, 48))
     terms = entry.training_terms(
         network, picture_of(network, 2, (48, 48)), labels, classes, entry.objective_config(), None, torch.Generator()
     )
-    assert set(terms) == {"mask"}
+    assert set(terms) == ALWAYS[name]
 
 
 @torch.no_grad()
@@ -129,14 +164,13 @@ def test_encode_and_steps_equal_the_whole_sequence(model, batch, size):
     network.eval()
     images = picture_of(network, batch, size)
     whole = network(images, 3)
-    assert whole.mask_logits.shape == (batch, 3, *size)
     memory = network.encode(images)
     state = network.initial_state(memory, batch)
     for step in range(3):
         output, state = network.step(memory, state)
-        assert torch.equal(output.mask_logits, whole.mask_logits[:, step])
-        assert torch.equal(output.stop_logits, whole.stop_logits[:, step])
-        assert torch.equal(output.class_logits, whole.class_logits[:, step])
+        assert output.mask_probs.shape == (batch, *size)
+        for field, value in output._asdict().items():
+            assert torch.equal(value, getattr(whole, field)[:, step]), field
 
 
 @torch.no_grad()
@@ -147,7 +181,7 @@ def test_a_step_gives_the_same_answer_when_it_is_asked_again(model):
     state = network.initial_state(memory, 1)
     first, _ = network.step(memory, state)
     again, _ = network.step(memory, state)
-    assert torch.equal(first.mask_logits, again.mask_logits)
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
 
 
 @torch.no_grad()
@@ -161,9 +195,10 @@ def test_pictures_of_a_batch_do_not_see_each_other(model):
     together, _ = network.step(memory, state)
     chosen = torch.tensor([2, 0])
     apart, _ = network.step(memory.select(chosen), state.select(chosen))
-    torch.testing.assert_close(apart.mask_logits, together.mask_logits[chosen], rtol=0, atol=1e-5)
     alone = network(images[1:2], 2)
-    torch.testing.assert_close(alone.mask_logits[0, 1], together.mask_logits[1], rtol=0, atol=1e-5)
+    for field, value in together._asdict().items():
+        torch.testing.assert_close(getattr(apart, field), value[chosen], rtol=0, atol=1e-5)
+        torch.testing.assert_close(getattr(alone, field)[0, 1], value[1], rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
@@ -202,9 +237,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_chance_alone
 def test_the_names_of_stored_weights_stay_as_they_are(case):
     network = catalogue.build(*CASES[case], seed=0)
     assert {name.split(".")[0] for name in network.state_dict()} == PREFIXES[case]
-    parts = {name for name in network.state_dict() if name.startswith(("convlstms.1.", "stop_head", "projections.0."))}
-    layer = {"convlstms.1.changing.weight", "convlstms.1.constant.weight", "convlstms.1.constant.bias"}
-    assert parts == {*layer, "stop_head.weight", "stop_head.bias", "projections.0.weight", "projections.0.bias"}
+    assert {name for name in network.state_dict() if name.startswith(CHECKED)} == NAMES[case]
 
 
 def test_pictures_with_other_channels_are_refused(model):

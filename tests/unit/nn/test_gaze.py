@@ -1,4 +1,5 @@
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from seriatim.nn.gaze import (
     cell_positions,
     choose_gaze,
     gaze_features,
+    look,
     prepare_gaze,
     take,
 )
-from seriatim.nn.gaze_teacher import GazeTeacher
+from seriatim.nn.gaze_teacher import GazeTeacher, lead
 
 
 def maps_of(batch=1, size=(4, 6), seeds=None, offsets=None, log2_diameter=0.0):
@@ -209,3 +211,81 @@ def test_a_batch_in_which_everything_is_to_be_ignored_has_no_objects():
     _, target, counted = teacher.choose(memory_of(torch.full((2, 2, 2), -1)), torch.zeros(2, 2, 2), 2)
     assert target.tolist() == [-1, -1]
     assert counted.tolist() == [False, False]
+
+
+def test_a_step_looks_where_it_is_wished_or_at_the_best_seed_and_says_what_is_left_there():
+    memory = memory_of(LABELS[:2], torch.tensor([[0.1, 0.2, 0.9, 0.6], [0.95, 0.3, 0.7, 0.0]]))
+    canvas = torch.zeros(2, 2, 4)
+    canvas[0, 1, 0] = 0.5
+    cell, left = look(memory, canvas)
+    assert cell.tolist() == [2, 4]
+    torch.testing.assert_close(left, torch.tensor([0.9, 0.95]))
+    cell, left = look(memory, canvas, torch.tensor([4, 3]))
+    assert cell.tolist() == [4, 3]
+    torch.testing.assert_close(left, torch.tensor([0.475, 0.6]))
+
+
+class LedMemory(NamedTuple):
+    gaze: object
+
+    def first(self, count):
+        return LedMemory(self.gaze.first(count))
+
+
+class LedState(NamedTuple):
+    canvas: torch.Tensor
+
+    def first(self, count):
+        return LedState(self.canvas[:count])
+
+
+class LedOutput(NamedTuple):
+    cell: torch.Tensor
+    shown: torch.Tensor
+
+
+class Follower:
+    """Shows where it is told to look, and takes that cell alone."""
+
+    def __init__(self):
+        self.batches = []
+
+    def initial_state(self, memory, batch):
+        return LedState(torch.zeros(batch, *memory.gaze.seed_probs.shape[1:]))
+
+    def step(self, memory, state, cell):
+        self.batches.append(len(cell))
+        shown = torch.zeros_like(state.canvas)
+        shown.flatten(1)[torch.arange(len(cell)), cell] = 1
+        return LedOutput(cell, shown), LedState(torch.maximum(state.canvas, shown))
+
+
+def led_through(labels, most_objects=16):
+    follower = Follower()
+    size = tuple(labels.shape[1:])
+    led = lead(follower, LedMemory(memory_of(labels)), labels, torch.Generator().manual_seed(4), most_objects)
+    assert led.steps[1].shape[2:] == size
+    return follower, led
+
+
+def test_a_led_sequence_has_a_step_an_object_and_one_more_and_leaves_pictures_out_that_are_through():
+    follower, led = led_through(LABELS)
+    assert follower.batches == [3, 2, 1, 1]  # with 3, 1 and 0 objects
+    assert led.targets.shape == led.counted.shape == (3, 4)
+    assert led.steps[1].shape == (3, 4, 2, 4)
+    for picture, count in enumerate((3, 1, 0)):
+        targets = [one for one in led.targets[picture].tolist() if one >= 0]
+        assert len(targets) == len(set(targets)) <= count
+        assert not led.counted[picture, count + 1 :].any()
+        for step in range(count + 1):
+            place, target = int(led.steps[0][picture, step]), int(led.targets[picture, step])
+            if target >= 0:
+                assert LABELS[picture].flatten()[place] == target + 1
+    assert (led.steps[1][2, 1:] == 0).all()  # what is padded is empty
+
+
+def test_a_led_sequence_of_many_objects_shows_some_and_the_others_are_taken_before():
+    labels = torch.arange(1, 9).view(1, 2, 4)
+    follower, led = led_through(labels, most_objects=3)
+    assert len(follower.batches) == 4
+    assert (led.targets >= 0).sum() <= 3

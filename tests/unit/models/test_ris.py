@@ -1,0 +1,213 @@
+"""RIS: settings, decoding and the gaze; its equations are in `tests/equations`, its parity in `tests/parity`."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from seriatim.core.errors import ConfigError, ShapeError
+from seriatim.inference.model_folder import ModelDescription
+from seriatim.inference.predictor import Predictor
+from seriatim.models import catalogue
+from seriatim.models.ris import RIS, RISConfig, RISObjectiveConfig, RISOutput, StepOutput, decode, training_terms
+
+TINY = {"channels": 6, "stride": 4}
+GAZE = {
+    **TINY,
+    "fcn": "pyramid",
+    "encoder": "test_resnet",
+    "encoder_depth": 3,
+    "extensions": {"gaze": True, "teacher_objects": 3},
+}
+
+
+def output_of(scores, areas=None, seeds=None):
+    """One picture of 10 x 10 pixels; step t shows its first areas[t] pixels."""
+    steps = len(scores)
+    masks = torch.full((1, steps, 100), 0.01)
+    for step, area in enumerate(areas or [20] * steps):
+        masks[0, step, :area] = 0.99
+    nothing = torch.zeros(1, steps, 1, 1)
+    logits = torch.logit(torch.tensor([scores]))
+    return RISOutput(masks.view(1, steps, 10, 10), logits, torch.tensor([seeds or [1.0] * steps]), nothing, nothing)
+
+
+def steps_of(output, **settings):
+    return [one.step for one in decode(output, RISConfig.parse(settings))[0]]
+
+
+def test_the_sequence_ends_at_the_first_step_that_is_not_confident():
+    assert steps_of(output_of([0.9, 0.5, 0.49, 0.9])) == [0, 1]
+
+
+def test_asked_to_skip_such_a_step_is_left_out_and_the_sequence_goes_on():
+    assert steps_of(output_of([0.9, 0.2, 0.8, 0.1, 0.6]), stop_policy="skip") == [0, 2, 4]
+
+
+def test_a_step_that_shows_no_pixel_is_no_object_and_the_sequence_goes_on():
+    assert steps_of(output_of([0.9] * 3, areas=[5, 0, 7])) == [0, 2]
+
+
+def test_with_the_gaze_the_sequence_ends_where_no_seed_is_left():
+    assert steps_of(output_of([0.9] * 3, seeds=[0.9, 0.29, 0.9]), stop_policy="skip") == [0]
+
+
+def test_a_pixel_belongs_to_the_object_from_one_half_on():
+    output = output_of([0.9])
+    output.mask_probs[0, 0].view(-1)[:3] = torch.tensor([0.5, 0.49, 0.51])
+    found = decode(output, RISConfig())[0][0]
+    assert found.area == 19
+    assert not found.mask[0, 1]
+    assert decode(output, RISConfig(mask_threshold=0.4))[0][0].area == 20
+
+
+def test_the_score_is_the_confidence_and_there_is_one_class():
+    found = decode(output_of([0.8]), RISConfig())[0][0]
+    assert found.score == pytest.approx(0.8)
+    assert found.class_id == 1
+
+
+class OneMemory(NamedTuple):
+    gaze: None = None
+
+    def select(self, images):
+        return self
+
+
+class OneState(NamedTuple):
+    step: int = 0
+
+    def select(self, images):
+        return self
+
+
+class Overlapping(torch.nn.Module):
+    """Shows the columns 4..23 first and 20..39 then, so that four columns are claimed twice; the third step is not confident."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = RISConfig()
+        self.place = torch.nn.Parameter(torch.zeros(1))
+
+    def encode(self, images):
+        self.size = images.shape[-2:]
+        return OneMemory()
+
+    def initial_state(self, memory, batch):
+        return OneState()
+
+    def step(self, memory, state):
+        probs = torch.zeros(1, *self.size)
+        first, last = ((4, 24), (20, 40), (0, 9))[state.step]
+        probs[0, 3:30, first:last] = 0.9
+        logits, nothing = torch.tensor([(3.0, 1.0, -1.0)[state.step]]), torch.zeros(1, 1, 1)
+        return StepOutput(probs, logits, torch.ones(1), nothing, nothing), OneState(state.step + 1)
+
+
+def test_a_pixel_that_two_steps_claim_belongs_to_the_earlier():
+    description = ModelDescription.parse({"model": {"name": "ris", "config": {}}})
+    found = Predictor(Overlapping(), description).predict(np.zeros((32, 48, 3), dtype=np.uint8))
+    assert [one.step for one in found] == [0, 1]
+    labels = found.label_map()
+    assert (labels[3:30, 4:24] == 1).all()
+    assert (labels[3:30, 24:40] == 2).all()
+    assert found[1].area == 27 * 16
+    assert (labels == 0).sum() == labels.size - 27 * 36
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"encoder_weights": "hub"}, "encoder_weights: the leaf network is learned from scratch"),
+        ({"fcn": "fcn8s", "input_channels": 1}, "input_channels: FCN-8s takes 3 or 4 channels"),
+        ({"fcn": "pyramid", "encoder_depth": 2, "finest_level": 2}, "finest_level: 2 needs an encoder_depth above 2"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(config, message):
+    with pytest.raises(ConfigError, match=message):
+        RIS(RISConfig.parse(config))
+
+
+@pytest.mark.parametrize("depth", [0, 4])
+def test_one_to_three_layers_can_be_stacked(depth):
+    with pytest.raises(ConfigError, match="depth"):
+        RISConfig.parse({"depth": depth})
+
+
+def test_the_default_is_the_paper_on_leaves():
+    config = RISConfig()
+    assert (config.fcn, config.channels, config.stride, config.subsampling) == ("leaf", 30, 5, "convolution")
+    assert (config.depth, config.kernel_size, config.initial_threshold, config.stop_policy) == (2, 3, 1.0, "first")
+    assert (config.stop_threshold, config.mask_threshold) == (0.5, 0.5)
+    assert not config.extensions.gaze
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pictures_of_1_3_and_4_channels_are_taken_and_others_refused(channels):
+    network = RIS(RISConfig(input_channels=channels, **TINY))
+    assert network(torch.rand(2, channels, 13, 22), 3).mask_probs.shape == (2, 3, 13, 22)
+    with pytest.raises(ShapeError, match=f"expected {channels} channels, came 2"):
+        network(torch.rand(1, 2, 13, 22), 1)
+
+
+@pytest.mark.parametrize("settings", [TINY, {**TINY, "depth": 1}, GAZE], ids=["two layers", "one layer", "gaze"])
+@torch.no_grad()
+def test_some_pictures_of_a_batch_go_on_as_they_would_have(settings):
+    torch.manual_seed(0)
+    network = RIS(RISConfig.parse(settings)).double().eval()
+    memory = network.encode(torch.rand(3, 3, 32, 40, dtype=torch.float64))
+    _, state = network.step(memory, network.initial_state(memory, 3))
+    together, _ = network.step(memory, state)
+    chosen = torch.tensor([2, 0])
+    for some, images in ((lambda one: one.select(chosen), chosen), (lambda one: one.first(2), torch.arange(2))):
+        apart, _ = network.step(some(memory), some(state))
+        for name in ("mask_probs", "confidence_logits", "seed_left"):
+            torch.testing.assert_close(getattr(apart, name), getattr(together, name)[images], rtol=0, atol=1e-6)
+
+
+def labels_of(counts, size=(32, 40)):
+    labels = torch.zeros(len(counts), *size, dtype=torch.long)
+    for picture, count in enumerate(counts):
+        for number in range(count):
+            row, column = divmod(number, 4)
+            labels[picture, 10 * row : 10 * row + 8, 10 * column : 10 * column + 8] = number + 1
+    classes = torch.zeros(len(counts), max(counts), dtype=torch.long)
+    for row, count in zip(classes, counts, strict=True):
+        row[:count] = 1
+    return labels, classes
+
+
+def test_a_teacher_leads_the_gaze_through_each_object_once():
+    torch.manual_seed(0)
+    network = RIS(RISConfig.parse(GAZE))
+    labels, _ = labels_of([2, 1, 0])
+    output = network.follow(torch.rand(3, 3, 32, 40), labels, torch.Generator().manual_seed(0))
+    assert output.mask_probs.shape == (3, 3, 32, 40)  # as many objects as the richest picture has, and one step to stop
+    for picture, count in enumerate([2, 1, 0]):
+        shown = [one for one in output.targets[picture].tolist() if one >= 0]
+        assert len(shown) == len(set(shown)) <= count
+        assert not output.counted[picture, count + 1 :].any()
+
+
+def test_of_many_objects_the_teacher_shows_as_many_as_the_settings_say():
+    network = RIS(RISConfig.parse(GAZE))
+    labels, _ = labels_of([9])
+    output = network.follow(torch.rand(1, 3, 32, 40), labels, torch.Generator().manual_seed(0))
+    assert output.mask_probs.shape[1] == 4
+
+
+def test_with_the_gaze_the_dense_maps_are_trained_too_and_the_targets_are_the_teachers():
+    torch.manual_seed(0)
+    network = RIS(RISConfig.parse(GAZE))
+    labels, classes = labels_of([2, 1])
+    images, weights = torch.rand(2, 3, 32, 40), RISObjectiveConfig(maps=0.5)
+    terms = training_terms(network, images, labels, classes, weights, None, torch.Generator().manual_seed(0))
+    assert set(terms) == {"mask", "confidence", "foreground", "seed", "offset", "diameter"}
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert network.dense_head.layers[3].weight.grad.abs().sum() > 0
+
+
+def test_the_catalogue_holds_it():
+    assert catalogue.entry("ris").network is RIS
