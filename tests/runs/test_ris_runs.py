@@ -225,6 +225,19 @@ def test_a_run_with_plateaus_and_a_frozen_stage_resumes_bit_for_bit(squares, who
     assert all(torch.equal(ours[0][key], theirs[0][key]) for key in ours[0])
 
 
+def test_a_frozen_encoder_keeps_its_batch_norms_through_validations(squares, tmp_path):
+    recipe = run_of(squares)
+    config = {"fcn": "pyramid", "encoder": "test_resnet", "encoder_depth": 2, "channels": 4, "max_steps": 1}
+    recipe = recipe.model_copy(
+        update={"stages": recipe.stages[:1], "model": recipe.model.model_copy(update={"config": config})}
+    )
+    folder = train(recipe, tmp_path / "run", device="cpu")
+    ended, _ = load_tensors(checkpoints(folder.checkpoints)[-1])
+    begun = catalogue.build("ris", config, seed=recipe.seed).state_dict()
+    assert any("running_mean" in name for name in encoder_of(ended))
+    assert all(torch.equal(value, begun[name.removeprefix("network.")]) for name, value in encoder_of(ended).items())
+
+
 def squares_at(places):
     labels = torch.zeros(len(places), 24, 24, dtype=torch.long)
     for picture, corners in enumerate(places):

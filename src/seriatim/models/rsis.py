@@ -267,7 +267,7 @@ class RSIS(nn.Module):
         watched = None
         if maps is not None:
             watched = gaze.prepare_gaze(maps, level_sizes, size)
-        kept = skips if multiplies else [None] * len(skips)
+        kept: list[Tensor | None] = skips if multiplies else [None] * len(skips)
         return Memory(size, level_sizes, kept, gates, watched, seen_by_class)
 
     def initial_state(self, memory: Memory, batch: int) -> State:

@@ -36,6 +36,7 @@ class RunState:
         stale_validations: validations since then without a better loss.
         best_score: highest score of validation pictures (or minus the lowest loss), of the best model.
         log_bytes: length of metrics.jsonl.
+        rate_factor: what plateaus have left of the learning rates; checkpoints from before there was such a schedule lack it.
     """
 
     iteration: int = 0
@@ -47,6 +48,7 @@ class RunState:
     stale_validations: int = 0
     best_score: float = float("-inf")
     log_bytes: int = 0
+    rate_factor: float = 1.0
 
 
 def save_checkpoint(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, state: RunState) -> Path:

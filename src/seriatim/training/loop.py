@@ -25,15 +25,22 @@ from seriatim.inference.predictor import Predictor
 from seriatim.inference.zoo import find_model_folder
 from seriatim.models import catalogue
 from seriatim.training.checkpoint import RunState, checkpoints, load_newest, save_checkpoint
+from seriatim.training.processor import avoid_matrix_tiles
 from seriatim.training.recipe import Recipe, StageConfig
 from seriatim.training.run_folder import RunFolder
-from seriatim.training.splits import Splits, open_splits
+from seriatim.training.splits import Splits, check_classes, open_splits
 from seriatim.training.stages import (
     after_validation,
     begin_stage,
+    check_watched,
     learning_rate_factor,
+    lower_rate_on_plateau,
     make_optimizer,
+    objects_asked_for,
+    rates_of,
     set_learning_rates,
+    set_peaks,
+    set_training,
     stage_is_over,
 )
 from seriatim.training.validation import score_pictures, validation_loss, write_samples
@@ -100,11 +107,13 @@ def train(
     stage_weights = [
         entry.objective_config.parse(stage.weights, f"stages.{stage.name}.weights") for stage in recipe.stages
     ]
+    splits = open_splits(recipe.data)
+    check_watched(recipe, len(splits.validation))
+    check_classes(splits, getattr(entry.config.parse(recipe.model.config, "model.config"), "num_classes", None))
     goes_on = resume and bool(checkpoints(folder.checkpoints))
     network = catalogue.build(recipe.model.name, recipe.model.config, seed=recipe.seed, encoder_weights=not goes_on)
     if recipe.model.weights is not None and not goes_on:
         load_weights(network, find_model_folder(recipe.model.weights))
-    splits = open_splits(recipe.data)
     if fabric.global_rank == 0:
         if resume:
             folder.check_resumable(recipe)
@@ -127,13 +136,16 @@ def train(
     with _stop_signals() as asked_to_stop:
         while state.stage < len(recipe.stages):
             stage, weights = recipe.stages[state.stage], stage_weights[state.stage]
+            rates = rates_of(recipe.optimizer, stage)
+            set_peaks(optimizer, rates)
+            set_training(network, rates)
             for batch in _stage_batches(recipe, stage, splits, state, fabric):
-                set_learning_rates(optimizer, learning_rate_factor(state.iteration, recipe))
+                set_learning_rates(optimizer, learning_rate_factor(state.iteration, recipe) * state.rate_factor)
                 generator = torch.Generator().manual_seed(
                     recipe.seed * 1_000_003 + state.iteration * 64 + fabric.global_rank
                 )
 
-                terms = step(fabric.to_device(batch), weights, state.num_objects or None, generator)
+                terms = step(fabric.to_device(batch), weights, objects_asked_for(state, stage), generator)
                 total = torch.stack(list(terms.values())).sum()
                 if not bool(total.isfinite()):
                     raise TrainingDivergedError(_divergence(state, terms, batch))
@@ -152,6 +164,7 @@ def train(
                 _log(folder, fabric, state, {"stage": stage.name, **losses})
                 if state.iteration % recipe.validation.every == 0 or state.iteration == recipe.num_iterations:
                     _validate(recipe, stage, weights, splits, network, entry, folder, state, fabric)
+                    set_training(network, rates)
                 over = stage_is_over(state, stage)
                 if over:
                     state.stage += 1
@@ -177,6 +190,7 @@ def launch(recipe: Recipe, device: str) -> Fabric:
     Raises:
         ConfigError: if the processes cannot share a batch evenly.
     """
+    avoid_matrix_tiles()
     num_processes = int(os.environ.get("WORLD_SIZE", 1))
     for stage in recipe.stages:
         size = stage.batch_size or recipe.runtime.batch_size
@@ -243,9 +257,10 @@ def _validate(
         crops = Crops(splits.validation, recipe.preparation, augmentation, recipe.seed)
         size = stage.batch_size or recipe.runtime.batch_size
         loss = validation_loss(
-            network, entry, crops, size, recipe.validation.num_batches, weights, state.num_objects or None, fabric
+            network, entry, crops, size, recipe.validation.num_batches, weights, objects_asked_for(state, stage), fabric
         )
         after_validation(state, stage, loss)
+        lower_rate_on_plateau(state, recipe.optimizer)
         description = describe_model(recipe, splits.training.class_names)
         predictor = Predictor(network, description)
         score, numbers = -loss, {}
@@ -258,8 +273,7 @@ def _validate(
             state.best_score = score
             write_model_folder(folder.model, network, description, half=recipe.runtime.half_weights)
         write_samples(folder.samples / f"{state.iteration:08d}.png", predictor, splits.validation)
-        network.train()
-    for name in ("num_objects", "best_loss", "stale_validations", "best_score"):
+    for name in ("num_objects", "best_loss", "stale_validations", "best_score", "rate_factor"):
         setattr(state, name, fabric.broadcast(getattr(state, name)))
     if len(record) > 1:
         _log(folder, fabric, state, record)

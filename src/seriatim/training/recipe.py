@@ -32,6 +32,8 @@ class DataConfig(Config):
     """KIND:PATH of validation pictures of their own."""
     test: str | None = None
     """KIND:PATH of test pictures of their own."""
+    classes: list[str] | None = Field(default=None, min_length=1)
+    """Keep the objects of these classes only; what has none of them is neither trained on nor watched. None keeps all."""
 
 
 class ModelSection(Config):
@@ -56,8 +58,14 @@ class OptimizerConfig(Config):
     """Of the encoder; None for the same."""
     weight_decay: float = Field(default=1e-6, ge=0)
     """Of all parameters."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Keep the rate, or let it fall to 1 % over all stages along half a cosine."""
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    """Keep the rate, let it fall to 1 % over all stages along half a cosine, or lower it at each plateau of the validation loss."""
+    plateau_factor: float = Field(default=0.1, gt=0, lt=1)
+    """What a plateau multiplies the rate by (RIS Sec. 4.1: 0.1)."""
+    plateau_patience: int = Field(default=3, ge=1)
+    """Validations without a better loss that make a plateau."""
+    plateau_floor: float = Field(default=1e-3, gt=0, le=1)
+    """Least that plateaus leave of the rate, as a factor; a new stage and a further object of the curriculum begin with the whole rate."""
     warmup: int = Field(default=0, ge=0)
     """Iterations over which the rate rises from zero."""
     clip_norm: float | None = Field(default=None, gt=0)
@@ -87,7 +95,11 @@ class StageConfig(Config):
     weights: dict[str, Any] = Field(default_factory=dict)
     """Weights of the terms of the loss, checked by the model's objective."""
     curriculum: CurriculumConfig | None = None
-    """Number of objects, if it is to grow."""
+    """Number of objects, if it is to grow; without it the stage trains on all."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """In this stage instead of the optimizer's."""
+    encoder_learning_rate: float | None = Field(default=None, ge=0)
+    """In this stage instead of the optimizer's; 0 freezes the encoder, and its batch norms with it."""
     crop_size: tuple[int, int] | None = None
     """Crops of this size in this stage instead of the augmentation's."""
     batch_size: int | None = Field(default=None, ge=1)
@@ -103,8 +115,8 @@ class ValidationConfig(Config):
     """Validation batches for the loss."""
     num_pictures: int = Field(default=0, ge=0)
     """Validation pictures for the protocols; 0 for none, the best weights are then those of the lowest loss."""
-    protocol: Literal["nuclei", "cvppp"] = "nuclei"
-    """Protocol of the score that picks the best weights: AP, mean over the thresholds (nuclei), SBD (cvppp)."""
+    protocol: Literal["nuclei", "cvppp", "coco"] = "nuclei"
+    """Protocol of the score that picks the best weights: AP, mean over the thresholds (nuclei), SBD (cvppp), AP50 (coco)."""
 
 
 class RuntimeConfig(Config):

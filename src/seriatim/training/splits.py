@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from seriatim.core.errors import DataError
+from seriatim.core.errors import ConfigError, DataError
 from seriatim.data.catalogue import open_source
 from seriatim.data.samples import Source
-from seriatim.data.subsets import Subset, split
-from seriatim.data.synthetic import RosetteSource
+from seriatim.data.subsets import OfClasses, Subset, split
 from seriatim.training.recipe import DataConfig
 
 logger = logging.getLogger(__name__)
@@ -32,18 +31,42 @@ def open_splits(config: DataConfig) -> Splits:
     Raises:
         DataError: if a source is missing or too small.
     """
-    source = open_source(config.source)
+    source = _open(config.source, config)
     training, validation, test = split(source, config.num_validation, config.num_test, config.split_seed)
     return Splits(
         training,
-        validation if config.validation is None else open_source(config.validation),
-        test if config.test is None else open_source(config.test),
+        validation if config.validation is None else _open(config.validation, config),
+        test if config.test is None else _open(config.test, config),
     )
+
+
+def _open(spec: str, config: DataConfig) -> Source:
+    source = open_source(spec)
+    return source if config.classes is None else OfClasses(source, config.classes)
+
+
+def check_classes(splits: Splits, num_classes: int | None) -> None:
+    """Refuse a network that tells apart another number of classes than the pictures have.
+
+    Args:
+        splits: the pictures.
+        num_classes: `model.config.num_classes`; None where the network knows no classes.
+
+    Raises:
+        ConfigError: naming the part of the pictures and both numbers.
+    """
+    for part, source in zip(Splits._fields, splits, strict=True):
+        known = source.class_names
+        if num_classes is not None and len(source) and num_classes != len(known):
+            listed = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
+            raise ConfigError(
+                f"model.config.num_classes: is {num_classes}, but the {part} pictures have {len(known)} ({listed}); set it to {len(known)}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A picture that cannot be read.
+    """A picture that cannot be read, or has none of the classes asked for.
 
     Attributes:
         part: training or validation.
@@ -59,12 +82,15 @@ class LeftOut:
 
 
 def check_pictures(splits: Splits) -> list[LeftOut]:
-    """What cannot be read of the pictures to train on and to watch; each is named in a warning. Generated pictures need no check.
+    """What cannot be used of the pictures to train on and to watch; what is damaged is named in a warning. Generated pictures need no check.
+
+    Where only the objects of some classes are kept, a picture without any is of no use either.
 
     Raises:
-        DataError: if more than 10 % cannot be read, or no picture to train on holds an object.
+        DataError: if more than 10 % cannot be read, no picture to train on holds an object, or none to watch one of the classes.
     """
     left_out: list[LeftOut] = []
+    without_objects: list[LeftOut] = []
     num_read = num_objects = 0
     for part, source in (("training", splits.training), ("validation", splits.validation)):
         if is_generated(source):
@@ -76,8 +102,11 @@ def check_pictures(splits: Splits) -> list[LeftOut]:
             except DataError as error:
                 logger.warning("left out: %s", error)
                 left_out.append(LeftOut(part, index, source.name(index), str(error)))
-            else:
-                num_objects += len(sample.classes) if part == "training" else 0
+                continue
+            num_objects += len(sample.classes) if part == "training" else 0
+            if not len(sample.classes) and is_of_classes(source):
+                reason = f"holds no {' or '.join(source.class_names)}"
+                without_objects.append(LeftOut(part, index, source.name(index), reason))
     if len(left_out) > MOST_DAMAGED * num_read:
         raise DataError(
             f"{len(left_out)} of {num_read} pictures cannot be read, more than {MOST_DAMAGED:.0%}; the first: {left_out[0].reason}"
@@ -86,11 +115,18 @@ def check_pictures(splits: Splits) -> list[LeftOut]:
         raise DataError(
             f"none of the {len(splits.training)} training pictures holds an object; are the label maps empty?"
         )
-    return left_out
+    unwatched = [one for one in without_objects if one.part == "validation"]
+    if unwatched and len(unwatched) == len(splits.validation):
+        raise DataError(
+            f"each of the {len(unwatched)} validation pictures {unwatched[0].reason}; keep more back (data.num_validation)"
+        )
+    if without_objects:
+        logger.info("left out: %d of %d pictures, which hold none of the classes", len(without_objects), num_read)
+    return left_out + without_objects
 
 
 def without(splits: Splits, left_out: Sequence[LeftOut]) -> Splits:
-    """The parts without the pictures that cannot be read.
+    """The parts without the pictures that cannot be used.
 
     Raises:
         DataError: if a picture that was left out is no longer at its place, since the data are then others.
@@ -111,7 +147,16 @@ def without(splits: Splits, left_out: Sequence[LeftOut]) -> Splits:
 
 
 def is_generated(source: Source) -> bool:
-    """Whether the pictures are made when they are read, so that no file can be damaged."""
+    """Whether the pictures are made when they are read, so that no file can be damaged, with all their objects."""
+    return bool(getattr(_whole(source), "generated", False))
+
+
+def is_of_classes(source: Source) -> bool:
+    """Whether only the objects of some classes are kept."""
+    return isinstance(_whole(source), OfClasses)
+
+
+def _whole(source: Source) -> Source:
     while isinstance(source, Subset):
         source = source.source
-    return isinstance(source, RosetteSource)
+    return source

@@ -19,7 +19,11 @@ from seriatim.inference.evaluate import evaluate_model
 from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
 
-SCORES = {"nuclei": lambda result: fmean(result["AP"].values()), "cvppp": lambda result: result["SBD"]["mean"]}
+SCORES = {
+    "nuclei": lambda result: fmean(result["AP"].values()),
+    "cvppp": lambda result: result["SBD"]["mean"],
+    "coco": lambda result: result["AP50"],
+}
 """The one number of a protocol that picks the best model."""
 
 
@@ -61,10 +65,11 @@ def score_pictures(
     pictures = Subset(source, range(min(num_pictures, len(source))))
     result = evaluate_model(predictor, pictures, [protocol])[protocol]
     score = float(SCORES[protocol](result))
-    return score, {
-        f"{protocol}_score": score,
-        f"{protocol}_absDiC": float(result["absDiC"]["mean"] if protocol == "cvppp" else result["absDiC"]),
-    }
+    numbers = {f"{protocol}_score": score}
+    if protocol == "coco":
+        return score, numbers | {"coco_AP": float(result["AP"])}
+    numbers[f"{protocol}_absDiC"] = float(result["absDiC"]["mean"] if protocol == "cvppp" else result["absDiC"])
+    return score, numbers
 
 
 def write_samples(

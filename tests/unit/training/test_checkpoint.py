@@ -136,3 +136,22 @@ def test_other_files_are_no_checkpoints_and_litter_is_removed(trained):
         "0000001.safetensors",
         "model.safetensors",
     ]
+
+
+def test_a_checkpoint_from_before_there_were_plateaus_goes_on_with_the_whole_rate(tmp_path):
+    network, optimizer = make()
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    known_then = (
+        '{"iteration": 7, "crops_drawn": 56, "stage": 0, "stage_iteration": 7, "num_objects": 0, "best_loss": Infinity,'
+        ' "stale_validations": 0, "best_score": -Infinity, "log_bytes": 12}'
+    )
+    save_tensors(tmp_path / "00000007.safetensors", tensors, {"state": known_then})
+    assert load_newest(tmp_path, network, optimizer) == RunState(
+        7, 56, stage_iteration=7, log_bytes=12, rate_factor=1.0
+    )
+
+
+def test_what_plateaus_have_left_of_the_rate_is_restored(tmp_path):
+    network, optimizer = make()
+    save_checkpoint(tmp_path, network, optimizer, RunState(3, rate_factor=0.01))
+    assert load_newest(tmp_path, network, optimizer).rate_factor == 0.01

@@ -4,14 +4,21 @@ import math
 import pytest
 import torch
 
+from seriatim.core.errors import ConfigError
 from seriatim.training.checkpoint import RunState
 from seriatim.training.recipe import OptimizerConfig, Recipe, StageConfig
 from seriatim.training.stages import (
     after_validation,
     begin_stage,
+    check_watched,
     learning_rate_factor,
+    lower_rate_on_plateau,
     make_optimizer,
+    objects_asked_for,
+    rates_of,
     set_learning_rates,
+    set_peaks,
+    set_training,
     stage_is_over,
 )
 
@@ -125,3 +132,129 @@ def test_an_encoder_rate_of_zero_leaves_the_encoder_as_it_is():
     network.head(network.encoder(torch.ones(1, 2))).sum().backward()
     optimizer.step()
     assert torch.equal(network.encoder.weight, before)
+
+
+def factors_of(stage, optimizer, losses, state):
+    factors = []
+    for loss in losses:
+        after_validation(state, stage, loss)
+        lower_rate_on_plateau(state, optimizer)
+        factors.append(state.rate_factor)
+    return factors
+
+
+def test_a_plateau_of_the_validation_loss_multiplies_the_rate_by_a_tenth_down_to_the_floor():
+    optimizer = OptimizerConfig(schedule="plateau", plateau_patience=2, plateau_floor=1e-2)
+    state = RunState()
+    begin_stage(state, stage_of())
+    # 0.6 and 0.5 are no better than 0.5; 0.4 is; three times two validations without anything better than 0.4
+    losses = [0.5, 0.6, 0.5, 0.4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    expected = [1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.01]
+    assert factors_of(stage_of(), optimizer, losses, state) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_other_schedules_know_no_plateau(schedule):
+    state = RunState()
+    assert factors_of(stage_of(), OptimizerConfig(schedule=schedule, plateau_patience=1), [1.0] * 5, state) == [1.0] * 5
+
+
+def test_a_further_object_of_the_curriculum_begins_with_the_whole_rate():
+    optimizer = OptimizerConfig(schedule="plateau", plateau_patience=2)
+    stage, state = stage_of(curriculum={"start": 2, "patience": 4}), RunState()
+    begin_stage(state, stage)
+    assert factors_of(stage, optimizer, [1.0] * 7, state) == pytest.approx([1, 1, 0.1, 0.1, 1, 1, 1])
+    assert state.num_objects == 3
+
+
+def test_a_new_stage_begins_with_the_whole_rate():
+    state = RunState(rate_factor=0.01)
+    begin_stage(state, stage_of())
+    assert state.rate_factor == 1.0
+
+
+def test_plateaus_come_on_top_of_the_warm_up_and_not_of_a_cosine():
+    warm = recipe_of(schedule="plateau", warmup=4)
+    assert [learning_rate_factor(iteration, warm) for iteration in (0, 3, 50)] == [0.25, 1.0, 1.0]
+
+
+def test_a_stage_without_a_curriculum_trains_on_all_objects():
+    state = RunState(num_objects=5)
+    assert objects_asked_for(state, stage_of()) is None
+    assert objects_asked_for(state, stage_of(curriculum={"start": 2})) == 5
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "stage", "expected"),
+    [
+        ({}, {}, (1e-3, 1e-3)),
+        ({"encoder_learning_rate": 1e-6}, {}, (1e-3, 1e-6)),
+        ({}, {"learning_rate": 1e-5}, (1e-5, 1e-5)),
+        ({"encoder_learning_rate": 1e-6}, {"learning_rate": 1e-5}, (1e-5, 1e-6)),
+        ({"encoder_learning_rate": 1e-6}, {"encoder_learning_rate": 0.0}, (1e-3, 0.0)),
+        ({}, {"learning_rate": 1e-5, "encoder_learning_rate": 1e-7}, (1e-5, 1e-7)),
+    ],
+)
+def test_a_stage_may_have_rates_of_its_own(optimizer, stage, expected):
+    rates = rates_of(OptimizerConfig(**optimizer), stage_of(**stage))
+    assert rates == expected
+    of_groups = make_optimizer(Small(), OptimizerConfig(**optimizer))
+    set_peaks(of_groups, rates)
+    set_learning_rates(of_groups, 0.5)
+    assert [group["lr"] for group in of_groups.param_groups] == [0.5 * rate for rate in expected]
+
+
+class WithBatchNorm(Small):
+    def __init__(self):
+        super().__init__()
+        self.encoder = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+        self.norm = torch.nn.BatchNorm1d(2)
+
+    def forward(self, values):
+        return self.head(self.norm(self.encoder_of_others(self.encoder(values))))
+
+
+def test_a_rate_of_zero_freezes_the_encoder_and_its_batch_norms_and_nothing_else():
+    network = WithBatchNorm().eval()
+    frozen = rates_of(OptimizerConfig(weight_decay=0.1), stage_of(encoder_learning_rate=0.0))
+    optimizer = make_optimizer(network, OptimizerConfig(weight_decay=0.1))
+    set_peaks(optimizer, frozen)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def update():
+        set_learning_rates(optimizer, 1.0)
+        network(torch.randn(8, 2, generator=torch.Generator().manual_seed(0)) + 3).square().mean().backward()
+        gradients = {name for name, value in network.named_parameters() if value.grad is not None}
+        optimizer.step()
+        optimizer.zero_grad()
+        changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+        return gradients, changed
+
+    set_training(network, frozen)
+    gradients, changed = update()
+    assert not any(name.startswith("encoder.") for name in gradients | changed)
+    assert {"norm.running_mean", "head.weight", "encoder_of_others.weight"} <= changed
+    set_training(network, rates_of(OptimizerConfig()))
+    set_peaks(optimizer, rates_of(OptimizerConfig()))
+    gradients, changed = update()
+    assert {"encoder.0.weight", "encoder.1.running_mean"} <= changed
+    assert "encoder.0.weight" in gradients
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"optimizer": {"schedule": "plateau"}}, "optimizer.schedule: plateau needs validation pictures"),
+        (
+            {"stages": [{"name": "few", "iterations": 1, "curriculum": {}}]},
+            r"stages\.few\.curriculum: needs validation pictures",
+        ),
+    ],
+)
+def test_plateaus_that_nobody_would_see_are_refused(change, told):
+    values = {"data": {"source": "rosettes:4"}, "model": {"name": "rsis"}, "stages": [{"name": "a", "iterations": 1}]}
+    recipe = Recipe.parse({**values, **change})
+    check_watched(recipe, 1)
+    check_watched(Recipe.parse(values), 0)
+    with pytest.raises(ConfigError, match=told):
+        check_watched(recipe, 0)
