@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "segment": ("seriatim.cli.segment", "Segment and count the objects of pictures."),
     "evaluate": ("seriatim.cli.evaluate", "Score a model, or label maps, under official protocols."),
     "train": ("seriatim.cli.train", "Train a network by a recipe."),
+    "analyse": ("seriatim.cli.analyse", "Look inside a network, and at its failures."),
     "data": ("seriatim.cli.data", "Make, inspect and convert data sets."),
     "models": ("seriatim.cli.models", "List the models that ship, or show one."),
 }

@@ -1,0 +1,224 @@
+"""The failures of a whole data set: counts, every case with its picture and box, and a few examples of each kind to look at.
+
+Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix C, Fig. 11 to 13.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+from seriatim.analysis.failures import FAILURES, PRED_KINDS, TARGET_KINDS, Case, find_cases, sort_failures
+from seriatim.core.errors import DataError
+from seriatim.core.instances import Instances
+from seriatim.core.shapes import Box, Size, box_slices
+from seriatim.data.images import read_label_map
+from seriatim.data.preparation import to_channels
+from seriatim.data.samples import Sample, Source
+from seriatim.inference.evaluate import LABEL_MAP_ENDINGS
+
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures done and of all pictures."""
+
+_LEAST_CROP = 48
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseExample:
+    """A failure with its surroundings, to be drawn.
+
+    Attributes:
+        picture: name of the picture.
+        case: what failed; its labels are those of the maps below.
+        pixels: the picture around it, RGB.
+        target_labels: the truth there.
+        pred_labels: the predictions there.
+    """
+
+    picture: str
+    case: Case
+    pixels: UInt8[np.ndarray, "height width 3"]
+    target_labels: Int32[np.ndarray, "height width"]
+    pred_labels: Int32[np.ndarray, "height width"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFailures:
+    """The failures of one picture.
+
+    Attributes:
+        name: of the picture.
+        target_counts: number of targets of every kind.
+        pred_counts: number of predictions of every kind.
+        cases: every failure.
+    """
+
+    name: str
+    target_counts: dict[str, int]
+    pred_counts: dict[str, int]
+    cases: tuple[Case, ...]
+
+
+@dataclass(slots=True)
+class FailureReport:
+    """The failures of a data set.
+
+    Attributes:
+        num_examples: of each kind, at the most.
+        pictures: in the order of the data set.
+        examples: of every kind of failure, from as many pictures as there are, in their order; of a picture the largest case first.
+    """
+
+    num_examples: int
+    pictures: list[PictureFailures] = field(default_factory=list)
+    examples: dict[str, list[CaseExample]] = field(default_factory=lambda: {kind: [] for kind in FAILURES})
+    _ranks: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {kind: [] for kind in FAILURES})
+
+    def target_counts(self) -> dict[str, int]:
+        """Number of targets of every kind."""
+        return {kind: sum(one.target_counts[kind] for one in self.pictures) for kind in TARGET_KINDS}
+
+    def pred_counts(self) -> dict[str, int]:
+        """Number of predictions of every kind."""
+        return {kind: sum(one.pred_counts[kind] for one in self.pictures) for kind in PRED_KINDS}
+
+    def case_counts(self) -> dict[str, int]:
+        """Number of cases of every kind of failure."""
+        kinds = [case.kind for one in self.pictures for case in one.cases]
+        return {kind: kinds.count(kind) for kind in FAILURES}
+
+    def add(self, sample: Sample, found: Instances) -> None:
+        """Sort the failures of one more picture.
+
+        Args:
+            sample: the truth; its classes are not looked at.
+            found: the predictions; where they overlap, the earlier one holds the pixel.
+
+        Raises:
+            ShapeError: if truth and predictions are of different sizes.
+        """
+        pred_labels = found.label_map()
+        failures = sort_failures(sample.labels, pred_labels, sample.ignore)
+        cases = find_cases(failures, sample.labels, pred_labels)
+        number = len(self.pictures)
+        self.pictures.append(
+            PictureFailures(sample.name, failures.target_counts(), failures.pred_counts(), tuple(cases))
+        )
+        shown = None
+        for kind in FAILURES:
+            largest = sorted((case for case in cases if case.kind == kind), key=lambda case: (-case.area, case.box))
+            for rank, case in enumerate(largest[: self.num_examples]):
+                ranks = self._ranks[kind]
+                if len(ranks) == self.num_examples and (rank, number) > max(ranks):
+                    break
+                shown = _as_shown(sample.image) if shown is None else shown
+                window = box_slices(_surroundings(case.box, found.size))
+                parts = [np.ascontiguousarray(plane[window]) for plane in (shown, sample.labels, pred_labels)]
+                self._keep(kind, (rank, number), CaseExample(sample.name, case, *parts))
+
+    def _keep(self, kind: str, rank: tuple[int, int], example: CaseExample) -> None:
+        ranks, examples = self._ranks[kind], self.examples[kind]
+        if len(ranks) == self.num_examples:
+            worst = ranks.index(max(ranks))
+            del ranks[worst], examples[worst]
+        place = sum((number, place) < (rank[1], rank[0]) for place, number in ranks)
+        ranks.insert(place, rank)
+        examples.insert(place, example)
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts, then the counts and cases of every picture; boxes are y0, x0, y1, x1, half-open."""
+        return {
+            "num_pictures": len(self.pictures),
+            "targets": self.target_counts(),
+            "predictions": self.pred_counts(),
+            "cases": self.case_counts(),
+            "pictures": [_picture_as_json(one) for one in self.pictures],
+        }
+
+
+def _picture_as_json(picture: PictureFailures) -> dict[str, Any]:
+    cases = [
+        {"kind": case.kind, "box": list(case.box), "targets": list(case.targets), "predictions": list(case.preds)}
+        for case in picture.cases
+    ]
+    return {
+        "name": picture.name,
+        "targets": picture.target_counts,
+        "predictions": picture.pred_counts,
+        "cases": cases,
+    }
+
+
+def collect_failures(
+    find: Callable[[Sample], Instances], source: Source, num_examples: int = 6, progress: Progress | None = None
+) -> FailureReport:
+    """The failures of all pictures of a data set.
+
+    Args:
+        find: gives the predictions for a sample: of a model, or `read_predictions`.
+        source: the data set.
+        num_examples: examples kept of each kind of failure, at the most.
+        progress: called after every picture.
+
+    Raises:
+        DataError: for a picture that cannot be read.
+    """
+    report = FailureReport(num_examples)
+    for index in range(len(source)):
+        sample = source.read(index)
+        report.add(sample, find(sample))
+        if progress is not None:
+            progress(index + 1, len(source))
+    return report
+
+
+def read_predictions(folder: Path, source: Source) -> Callable[[Sample], Instances]:
+    """What reads the label map of a sample from a folder: for the picture NAME, NAME.png, NAME.labels.png or the same with .tif.
+
+    Args:
+        folder: holds a label map for every picture of the data set.
+        source: the data set.
+
+    Raises:
+        DataError: if a label map is missing; when it is read, if it is damaged or of another size than its picture.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    paths: dict[str, Path] = {}
+    for name in (source.name(index) for index in range(len(source))):
+        path = next((path for ending in LABEL_MAP_ENDINGS if (path := folder / f"{name}{ending}").is_file()), None)
+        if path is None:
+            raise DataError(f"{folder}: no label map for {name} (expected NAME.png, NAME.labels.png or .tif)")
+        paths[name] = path
+
+    def read(sample: Sample) -> Instances:
+        labels = read_label_map(paths[sample.name])
+        if labels.shape != sample.labels.shape:
+            raise DataError(
+                f"{paths[sample.name]}: is {labels.shape[0]} x {labels.shape[1]} pixels, the truth {sample.labels.shape[0]} x {sample.labels.shape[1]}"
+            )
+        return Instances.from_label_map(labels)
+
+    return read
+
+
+def _as_shown(image: Float32[np.ndarray, "channels height width"]) -> UInt8[np.ndarray, "height width 3"]:
+    """The picture as RGB; one that keeps to a part of the range is stretched to all of it."""
+    colours = to_channels(image, 3)
+    low, high = np.percentile(colours, (0.5, 99.8))
+    stretched = np.clip((colours - low) / max(high - low, 0.05), 0, 1)
+    return np.ascontiguousarray(np.moveaxis((255 * stretched + 0.5).astype(np.uint8), 0, -1))
+
+
+def _surroundings(box: Box, size: Size) -> Box:
+    """The box with a margin on all sides, made square and not too small, as far as the picture reaches."""
+    side = max(_LEAST_CROP, round(1.5 * max(box[2] - box[0], box[3] - box[1])))
+    edges = []
+    for axis in (0, 1):
+        length = min(side, size[axis])
+        start = min(max((box[axis] + box[axis + 2] - length) // 2, 0), size[axis] - length)
+        edges.append((start, start + length))
+    return edges[0][0], edges[1][0], edges[0][1], edges[1][1]

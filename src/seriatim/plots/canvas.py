@@ -1,0 +1,133 @@
+"""What every figure starts from and ends with: colours that colour-blind people tell apart, axes by inches, and files of equal bytes.
+
+Nothing here or in this room touches matplotlib's global state: figures are made without pyplot, and every size and colour is given.
+
+Source of the colours: Okabe & Ito, "Color Universal Design" (2008).
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from seriatim.core.errors import ConfigError, MissingExtraError
+from seriatim.core.files import write_atomically
+
+try:
+    from matplotlib import colormaps as colormaps
+    from matplotlib import patheffects
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle as Rectangle
+except ImportError as error:
+    raise MissingExtraError("figures need matplotlib, which is not installed: pip install 'seriatim[plots]'") from error
+
+INK = "#1a1a1a"
+FAINT = "#6e6e6e"
+HIDDEN = "#dcdcdc"
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#e69f00", "#009e73", "#cc79a7"
+SKY, VERMILION, YELLOW, GREY = "#56b4e9", "#d55e00", "#f0e442", "#999999"
+CYCLE = (ORANGE, SKY, GREEN, YELLOW, PURPLE, VERMILION, BLUE)
+"""Colours of objects by their number."""
+
+DPI = 150
+ENDINGS = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
+"""Ending of a figure's file -> what is kept out of it so that the same figure makes the same bytes."""
+
+_MOST_PIXELS = 2**16 - 1
+
+
+def check_figure_path(path: Path) -> None:
+    """Refuse what no figure can be written to, before anything is computed.
+
+    Raises:
+        ConfigError: if the ending is unknown or the folder is missing.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"{path}: a figure ends in {' or '.join(ENDINGS)}")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.absolute().parent}")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of so many inches."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes without ticks or frame, in inches from the upper left corner of the figure."""
+    total_width, total_height = figure.get_size_inches()
+    rectangle = (left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height)
+    axes = figure.add_axes(rectangle)
+    axes.set_axis_off()
+    return axes
+
+
+def write_text(
+    figure: Figure, left: float, top: float, text: str, size: float = 8.0, colour: str = INK, **properties: object
+) -> None:
+    """Text at so many inches from the upper left corner; unless told otherwise, that is its own upper left corner."""
+    width, height = figure.get_size_inches()
+    placed = {"ha": "left", "va": "top", "family": "DejaVu Sans", **properties}
+    figure.text(left / width, 1 - top / height, text, fontsize=size, color=colour, **placed)
+
+
+def draw_outline(
+    axes: Axes,
+    mask: Bool[np.ndarray, "height width"],
+    colour: str,
+    width: float = 1.2,
+    style: str = "solid",
+    is_strong: bool = True,
+) -> None:
+    """The outline of a mask along the borders of its pixels; it stays open where the mask reaches the edge of its array.
+
+    Args:
+        axes: in whose units a pixel is 1 wide and the first one has its centre at 0.
+        mask: nothing is drawn where it is empty or fills its array.
+        colour: of the line.
+        width: of the line, in points.
+        style: matplotlib's name of a line style.
+        is_strong: give it a dark rim so that it shows on any ground; otherwise it is half transparent.
+    """
+    if not mask.any() or mask.all():
+        return
+    padded = np.pad(mask, 1, mode="edge").astype(np.float64)
+    rows, columns = (np.arange(extent) - 1 for extent in padded.shape)
+    outline = axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linewidths=width, linestyles=style)
+    if is_strong:
+        outline.set_path_effects([patheffects.withStroke(linewidth=width + 1.2, foreground="black", alpha=0.6)])
+    else:
+        outline.set_alpha(0.6)
+
+
+def add_rim(drawn: Artist, width: float = 1.6) -> None:
+    """Give text or a line a dark rim of `width` points so that it shows on any ground."""
+    drawn.set_path_effects([patheffects.withStroke(linewidth=width, foreground="black")])
+
+
+def as_shown(picture: Float32[np.ndarray, "channels height width"]) -> np.ndarray:
+    """Values in 0..1 as imshow takes them: grey as RGB, of four channels the first three."""
+    shown = np.repeat(picture, 3, axis=0) if len(picture) == 1 else picture[:3]
+    return np.clip(np.moveaxis(shown, 0, -1), 0, 1)
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Put the figure at `path`, as its ending says; the same figure makes the same bytes.
+
+    Raises:
+        ConfigError: if the ending is unknown, or the figure is too large for a picture.
+        FileWriteError: if the disk does not take it.
+    """
+    check_figure_path(path)
+    ending = path.suffix.lower()
+    if ending == ".png" and max(figure.get_size_inches()) * DPI > _MOST_PIXELS:
+        raise ConfigError(f"{path}: the figure would be higher than {_MOST_PIXELS} pixels; show less of it")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=ending[1:], dpi=DPI, metadata=ENDINGS[ending])
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,217 @@
+"""The page of a data set's failures: how many of each kind, and what they look like.
+
+Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix C, Fig. 11 to 13.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from seriatim.core.shapes import Box
+from seriatim.plots.canvas import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    Figure,
+    Rectangle,
+    add_axes,
+    add_rim,
+    draw_outline,
+    new_figure,
+    write_text,
+)
+
+COLOURS = {
+    "right": GREEN,
+    "joined": BLUE,
+    "split": PURPLE,
+    "duplicated": YELLOW,
+    "missed": VERMILION,
+    "hallucinated": ORANGE,
+    "inexact": GREY,
+}
+"""Of the bars."""
+
+MEANINGS = {
+    "joined": "one mask over several targets",
+    "split": "one target in several masks",
+    "duplicated": "a further mask on a target that is right",
+    "missed": "a target without a mask",
+    "hallucinated": "a mask where there is no target",
+    "inexact": "mask and target meet, IoU below 0.5",
+}
+"""What a kind of failure is, in the order in which they are shown."""
+
+TRUTH, PREDICTION = SKY, ORANGE
+"""Colours of the outlines."""
+
+_MARGIN, _LABEL, _PANEL, _GAP = 0.3, 1.65, 1.35, 0.1
+_TITLE, _BAR, _BAR_PITCH, _KEY = 0.55, 0.26, 0.58, 0.5
+
+
+@runtime_checkable
+class DrawnCase(Protocol):
+    """What takes part in a failure; see `seriatim.analysis.failures.Case`."""
+
+    @property
+    def box(self) -> Box:
+        """Around all that take part, in pixels of the picture."""
+        ...
+
+    @property
+    def targets(self) -> Sequence[int]:
+        """Labels of the targets."""
+        ...
+
+    @property
+    def preds(self) -> Sequence[int]:
+        """Labels of the predictions."""
+        ...
+
+
+@runtime_checkable
+class DrawnExample(Protocol):
+    """A failure with its surroundings; see `seriatim.analysis.failure_report.CaseExample`."""
+
+    @property
+    def picture(self) -> str:
+        """Name of the picture."""
+        ...
+
+    @property
+    def case(self) -> DrawnCase:
+        """What takes part."""
+        ...
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """RGB."""
+        ...
+
+    @property
+    def target_labels(self) -> np.ndarray:
+        """The truth."""
+        ...
+
+    @property
+    def pred_labels(self) -> np.ndarray:
+        """The predictions."""
+        ...
+
+
+def draw_failures(
+    title: str,
+    target_counts: Mapping[str, int],
+    pred_counts: Mapping[str, int],
+    case_counts: Mapping[str, int],
+    examples: Mapping[str, Sequence[DrawnExample]],
+) -> Figure:
+    """The page: a bar for the targets and one for the predictions, then a row of examples for each kind of failure that occurs.
+
+    In an example, what takes part in the failure is drawn with strong lines, everything else with thin ones; the truth is solid, the
+    predictions are dashed.
+
+    Args:
+        title: stands on top.
+        target_counts: kind -> number of targets.
+        pred_counts: kind -> number of predictions.
+        case_counts: kind of failure -> number of cases.
+        examples: kind of failure -> examples; kinds without any are left out.
+    """
+    kinds = [kind for kind in MEANINGS if examples.get(kind)]
+    columns = max([4, *(len(examples[kind]) for kind in kinds)])
+    top = _TITLE + 2 * _BAR_PITCH + 0.1
+    pitch = _PANEL + 0.26
+    width = _MARGIN + _LABEL + columns * (_PANEL + _GAP) + _MARGIN
+    figure = new_figure(width, top + _KEY + len(kinds) * pitch + _MARGIN)
+    write_text(figure, _MARGIN, 0.18, title, size=11.0, weight="bold")
+    _draw_bar(figure, _TITLE, width, "targets", target_counts)
+    _draw_bar(figure, _TITLE + _BAR_PITCH, width, "predictions", pred_counts)
+    _draw_key(figure, top)
+    for row, kind in enumerate(kinds):
+        y = top + _KEY + row * pitch
+        write_text(figure, _MARGIN, y, kind, size=9.5, weight="bold")
+        write_text(
+            figure,
+            _MARGIN,
+            y + 0.2,
+            "\n".join(textwrap.wrap(MEANINGS[kind], 24)),
+            size=7.5,
+            colour=FAINT,
+            linespacing=1.3,
+        )
+        number = case_counts[kind]
+        write_text(figure, _MARGIN, y + 0.6, f"{number} case{'' if number == 1 else 's'}", size=8.0)
+        for column, example in enumerate(examples[kind]):
+            _draw_example(figure, _MARGIN + _LABEL + column * (_PANEL + _GAP), y, example)
+    return figure
+
+
+def _draw_bar(figure: Figure, top: float, width: float, name: str, counts: Mapping[str, int]) -> None:
+    """Shares of the kinds as one bar; each names itself where it has the room, all stand in the line below."""
+    total = sum(counts.values())
+    write_text(figure, _MARGIN, top + _BAR / 2, name, size=9.5, weight="bold", va="center")
+    write_text(figure, _MARGIN + _LABEL - 0.15, top + _BAR / 2, f"{total:,}", size=9.5, ha="right", va="center")
+    left, length = _MARGIN + _LABEL, width - 2 * _MARGIN - _LABEL
+    axes = add_axes(figure, left, top, length, _BAR)
+    axes.set_xlim(0, max(total, 1))
+    axes.set_ylim(0, 1)
+    start = 0
+    for kind, count in counts.items():
+        axes.add_patch(Rectangle((start, 0), count, 1, facecolor=COLOURS[kind], edgecolor="white", linewidth=0.8))
+        start += count
+    place = left
+    for kind, count in counts.items():
+        swatch = add_axes(figure, place, top + _BAR + 0.07, 0.1, 0.1)
+        swatch.add_patch(Rectangle((0, 0), 1, 1, facecolor=COLOURS[kind], edgecolor="none"))
+        share = f" ({100 * count / total:.1f} %)" if total else ""
+        text = f"{kind} {count:,}{share}"
+        write_text(figure, place + 0.14, top + _BAR + 0.06, text, size=7.5, colour=INK if count else FAINT)
+        place += length / max(len(counts), 1)
+
+
+def _draw_key(figure: Figure, top: float) -> None:
+    left = _MARGIN + _LABEL
+    for text, colour, style in (("truth", TRUTH, "solid"), ("prediction", PREDICTION, "dashed")):
+        axes = add_axes(figure, left, top + 0.06, 0.35, 0.12)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        [line] = axes.plot([0, 1], [0.5, 0.5], color=colour, linewidth=2.0, linestyle=style)
+        add_rim(line, 3.2)
+        write_text(figure, left + 0.42, top + 0.12, text, size=8.0, va="center")
+        left += 1.3
+    write_text(
+        figure, left, top + 0.12, "strong lines: what takes part in the failure", size=8.0, colour=FAINT, va="center"
+    )
+
+
+def _draw_example(figure: Figure, left: float, top: float, example: DrawnExample) -> None:
+    height, width = example.pixels.shape[:2]
+    scale = _PANEL / max(height, width)
+    axes = add_axes(figure, left, top, width * scale, height * scale)
+    axes.imshow(example.pixels, interpolation="nearest", aspect="auto")
+    layers = (
+        (example.target_labels, example.case.targets, TRUTH, "solid"),
+        (example.pred_labels, example.case.preds, PREDICTION, "dashed"),
+    )
+    for labels, chosen, colour, style in layers:
+        for label in np.unique(labels[labels > 0]).tolist():
+            if label not in chosen:
+                draw_outline(axes, labels == label, colour, 0.7, style, is_strong=False)
+    for labels, chosen, colour, style in layers:
+        for label in chosen:
+            draw_outline(axes, labels == label, colour, 1.7, style)
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+    name = example.picture if len(example.picture) <= 20 else f"{example.picture[:19]}…"
+    place = f"{name}  ({example.case.box[0]}, {example.case.box[1]})"
+    write_text(figure, left, top + _PANEL + 0.03, place, size=6.0, colour=FAINT)

@@ -1,0 +1,384 @@
+"""Figures of what a sequential network holds at every step of one picture, and of the features that it reads.
+
+Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix A: `draw_states` is Fig. 5 and 7, `draw_features`
+Fig. 6. As in the paper, negative values of the stages before the sigmoid are hidden. Maps of one row share one scale of colours.
+"""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from seriatim.core.errors import ConfigError
+from seriatim.core.instances import Instance, Instances
+from seriatim.core.shapes import Size, box_slices
+from seriatim.plots.canvas import (
+    CYCLE,
+    FAINT,
+    HIDDEN,
+    INK,
+    VERMILION,
+    Axes,
+    Figure,
+    Rectangle,
+    add_axes,
+    add_rim,
+    as_shown,
+    colormaps,
+    draw_outline,
+    new_figure,
+    write_text,
+)
+
+MOST_COLUMNS = 10
+"""Steps side by side; further ones go into a further band."""
+
+_PANEL, _TALLEST = 1.25, 1.6
+_GAP = 0.06
+_LEFT, _RIGHT, _MARGIN = 1.2, 0.6, 0.25
+_HEADING, _FOOT, _FATE, _BAND_GAP = 0.24, 0.32, 0.28, 0.1
+_TITLE, _HEADER_SCALE, _LEGEND = 0.5, 1.9, 3.4
+
+
+@runtime_checkable
+class Step(Protocol):
+    """What is drawn of a step; see `seriatim.analysis.states.StepTrace`."""
+
+    @property
+    def kappa(self) -> Sequence[np.ndarray]:
+        """Of every ConvLSTM, the sum over its channels of |h_t|."""
+        ...
+
+    @property
+    def stages(self) -> Mapping[str, np.ndarray]:
+        """Maps on the way from the state to the mask, by name."""
+        ...
+
+    @property
+    def mask_probs(self) -> np.ndarray:
+        """Probabilities of the mask."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """Confidence that the step holds an object."""
+        ...
+
+    @property
+    def gaze(self) -> tuple[float, float] | None:
+        """(y, x) where the step looked."""
+        ...
+
+    @property
+    def fate(self) -> str:
+        """`kept`, or why not."""
+        ...
+
+    @property
+    def found(self) -> Instance | None:
+        """The object, if it is kept."""
+        ...
+
+
+@runtime_checkable
+class Trace(Protocol):
+    """What is drawn of a sequence; see `seriatim.analysis.states.StateTrace`."""
+
+    @property
+    def picture(self) -> np.ndarray:
+        """What the network saw, channels first, with padding below and to the right."""
+        ...
+
+    @property
+    def size(self) -> Size:
+        """(height, width) without the padding."""
+        ...
+
+    @property
+    def features(self) -> np.ndarray:
+        """That every step reads, channels first."""
+        ...
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """In their order."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the sequence ended within these steps."""
+        ...
+
+    @property
+    def stop_threshold(self) -> float:
+        """A step whose score is below this holds no object."""
+        ...
+
+    def instances(self) -> Instances:
+        """The objects kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of maps: its caption, a map a step, and the scale of their colours."""
+
+    caption: str
+    maps: list[np.ndarray]
+    colours: str
+    low: float
+    high: float
+    hides_negative: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Measures of the figure in inches."""
+
+    panel: tuple[float, float]
+    pitch: float
+    columns: int
+    num_bands: int
+    band_height: float
+    header_height: float
+
+    @property
+    def width(self) -> float:
+        steps = _LEFT + self.columns * self.pitch + _RIGHT
+        return max(steps, _MARGIN + 2 * (_HEADER_SCALE * self.panel[1] + 0.15) + _LEGEND)
+
+    @property
+    def height(self) -> float:
+        return _TITLE + self.header_height + self.num_bands * self.band_height + _MARGIN
+
+
+def draw_states(trace: Trace, title: str) -> Figure:
+    """The figure of a sequence: the picture and the prediction on top, then a column a step.
+
+    A column shows kappa of every ConvLSTM, the stages before the sigmoid, the mask with the place looked at (a cross), the score with the
+    threshold, and what became of the step.
+
+    Args:
+        trace: of at least one step.
+        title: stands on top.
+
+    Raises:
+        ConfigError: if there is no step.
+    """
+    if not trace.steps:
+        raise ConfigError("trace: has no steps to draw")
+    rows = _rows(trace)
+    grid = _measure(trace, len(rows))
+    figure = new_figure(grid.width, grid.height)
+    write_text(figure, _MARGIN, 0.16, title, size=11.0, weight="bold")
+    _draw_header(figure, trace, grid)
+    for band in range(grid.num_bands):
+        top = _TITLE + grid.header_height + band * grid.band_height
+        _draw_band(figure, trace, rows, grid, band, top)
+    return figure
+
+
+def _rows(trace: Trace) -> list[_Row]:
+    levels = len(trace.steps[0].kappa)
+    rows = []
+    for level in range(levels):
+        maps = [step.kappa[level] for step in trace.steps]
+        height, width = maps[0].shape
+        name = r"$\kappa(h_t)$" if levels == 1 else rf"$\kappa(h^{{{level + 1}}}_t)$"
+        low = min(float(_visible(one, trace).min()) for one in maps)
+        high = max(float(_visible(one, trace).max()) for one in maps)
+        rows.append(_Row(f"{name}\n{height} × {width} cells", maps, "magma", low, max(high, low + 1e-6), False))
+    for stage in trace.steps[0].stages:
+        maps = [step.stages[stage] for step in trace.steps]
+        high = max(float(_visible(one, trace).max()) for one in maps)
+        caption = f"{stage.replace('_', ' ')}\nnegative hidden"
+        rows.append(_Row(caption, maps, "viridis", 0.0, high if high > 0 else 1.0, True))
+    masks = [step.mask_probs for step in trace.steps]
+    rows.append(_Row("mask\nprobability", masks, "gray", 0.0, 1.0, False))
+    return rows
+
+
+def _visible(values: np.ndarray, trace: Trace) -> np.ndarray:
+    """The cells that reach into the picture."""
+    rows, columns = (
+        math.ceil(extent * cells / padded)
+        for extent, cells, padded in zip(trace.size, values.shape, trace.picture.shape[1:], strict=True)
+    )
+    return values[:rows, :columns]
+
+
+def _measure(trace: Trace, num_rows: int) -> _Grid:
+    height, width = trace.size
+    scale = _PANEL / max(width, height / _TALLEST)
+    panel = (max(height * scale, 0.1), max(width * scale, 0.1))
+    columns = min(len(trace.steps), MOST_COLUMNS)
+    foot = _FOOT + (_FATE if any(step.found is None for step in trace.steps) else 0.0)
+    return _Grid(
+        panel,
+        max(panel[1], _PANEL * 0.8) + _GAP,
+        columns,
+        math.ceil(len(trace.steps) / columns),
+        _HEADING + num_rows * (panel[0] + _GAP) + foot + _BAND_GAP,
+        max(_HEADER_SCALE * panel[0], 1.2) + 0.35,
+    )
+
+
+def _draw_header(figure: Figure, trace: Trace, grid: _Grid) -> None:
+    height, width = _HEADER_SCALE * grid.panel[0], _HEADER_SCALE * grid.panel[1]
+    shown = as_shown(trace.picture)
+    found = trace.instances()
+    left = _MARGIN
+    for caption, with_objects in (("what the network sees", False), ("objects, with their steps", True)):
+        axes = add_axes(figure, left, _TITLE, width, height)
+        axes.imshow(shown, interpolation="nearest", aspect="auto")
+        if with_objects:
+            _draw_objects(axes, found, trace.picture.shape[1:])
+        _frame(axes, trace.size)
+        write_text(figure, left, _TITLE + height + 0.05, caption, size=8.0, colour=FAINT)
+        left += width + 0.15
+    kept, total = len(found), len(trace.steps)
+    lines = [
+        f"{kept} of {total} step{'s' if total > 1 else ''} kept; "
+        + ("the sequence ended" if trace.ended else "the sequence goes on"),
+        f"score: below {trace.stop_threshold:g} a step holds no object",
+        "κ: sum over the channels of |h|",
+    ]
+    if any(step.gaze is not None for step in trace.steps):
+        lines.append("cross: where the step looked")
+    write_text(figure, left + 0.1, _TITLE, "\n".join(lines), size=8.0, colour=FAINT, linespacing=1.5)
+
+
+def _draw_objects(axes: Axes, found: Instances, padded: Sequence[int]) -> None:
+    tint = np.zeros((*padded, 4))
+    for instance in found:
+        red, green, blue = (int(_colour(instance.step)[place : place + 2], 16) / 255 for place in (1, 3, 5))
+        tint[box_slices(instance.box)][instance.mask] = (red, green, blue, 0.35)
+    axes.imshow(tint, interpolation="nearest", aspect="auto")
+    for instance in found:
+        plane = np.zeros(tuple(padded), dtype=bool)
+        plane[box_slices(instance.box)] = instance.mask
+        draw_outline(axes, plane, _colour(instance.step), 0.9)
+        y, x = np.argwhere(instance.mask).mean(axis=0) + instance.box[:2]
+        text = axes.text(x, y, str(instance.step + 1), fontsize=6.5, color="white", ha="center", va="center")
+        add_rim(text)
+
+
+def _colour(step: int) -> str:
+    return CYCLE[step % len(CYCLE)]
+
+
+def _frame(axes: Axes, size: Size) -> None:
+    """Show the picture without its padding."""
+    axes.set_xlim(-0.5, size[1] - 0.5)
+    axes.set_ylim(size[0] - 0.5, -0.5)
+
+
+def _draw_band(figure: Figure, trace: Trace, rows: Sequence[_Row], grid: _Grid, band: int, top: float) -> None:
+    first = band * grid.columns
+    steps = trace.steps[first : first + grid.columns]
+    height, width = grid.panel
+    for column, step in enumerate(steps):
+        left = _LEFT + column * grid.pitch
+        _draw_heading(figure, left, top, first + column, step)
+        for number, row in enumerate(rows):
+            axes = add_axes(figure, left, top + _HEADING + number * (height + _GAP), width, height)
+            _draw_map(axes, row, row.maps[first + column], trace)
+            if number == len(rows) - 1:
+                _draw_gaze(axes, step, trace)
+        _draw_foot(figure, left, top + _HEADING + len(rows) * (height + _GAP), width, step, trace.stop_threshold)
+    for number, row in enumerate(rows):
+        middle = top + _HEADING + number * (height + _GAP) + height / 2
+        write_text(figure, _LEFT - 0.1, middle, row.caption, size=8.0, ha="right", va="center", linespacing=1.3)
+        _draw_scale(figure, _LEFT + len(steps) * grid.pitch + 0.04, middle - height / 2, height, row)
+
+
+def _draw_heading(figure: Figure, left: float, top: float, number: int, step: Step) -> None:
+    axes = add_axes(figure, left, top + 0.045, 0.11, 0.11)
+    kept = step.found is not None
+    axes.add_patch(
+        Rectangle((0, 0), 1, 1, facecolor=_colour(number) if kept else "white", edgecolor=FAINT, linewidth=0.8)
+    )
+    write_text(figure, left + 0.17, top + 0.03, f"step {number + 1}", size=8.0, colour=INK if kept else FAINT)
+
+
+def _draw_map(axes: Axes, row: _Row, values: np.ndarray, trace: Trace) -> None:
+    padded_height, padded_width = trace.picture.shape[1:]
+    shown = np.ma.masked_less(values, 0) if row.hides_negative else values
+    axes.imshow(
+        shown,
+        extent=(-0.5, padded_width - 0.5, padded_height - 0.5, -0.5),
+        cmap=colormaps[row.colours].with_extremes(bad=HIDDEN),
+        vmin=row.low,
+        vmax=row.high,
+        interpolation="nearest",
+        aspect="auto",
+    )
+    _frame(axes, trace.size)
+    if row.hides_negative and not (_visible(values, trace) > 0).any():
+        axes.text(0.5, 0.5, "all negative", transform=axes.transAxes, fontsize=7, color=FAINT, ha="center", va="center")
+
+
+def _draw_gaze(axes: Axes, step: Step, trace: Trace) -> None:
+    if step.gaze is not None:
+        y, x = step.gaze
+        axes.plot([x], [y], marker="+", markersize=4.0, markeredgewidth=0.9, color=VERMILION)
+    _frame(axes, trace.size)
+
+
+def _draw_foot(figure: Figure, left: float, top: float, width: float, step: Step, threshold: float) -> None:
+    """The score as a bar with the threshold, and what became of the step."""
+    kept = step.found is not None
+    axes = add_axes(figure, left, top + 0.03, width, 0.08)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.add_patch(Rectangle((0, 0), 1, 1, facecolor=HIDDEN, edgecolor="none"))
+    axes.add_patch(Rectangle((0, 0), step.score, 1, facecolor=INK if kept else FAINT, edgecolor="none"))
+    axes.plot([threshold, threshold], [-0.3, 1.3], color=VERMILION, linewidth=1.2, clip_on=False)
+    write_text(figure, left, top + 0.15, f"{step.score:.3f}", size=8.0, weight="bold", colour=INK if kept else FAINT)
+    if not kept:
+        fate = "\n".join(textwrap.wrap(step.fate, 18))
+        write_text(figure, left, top + 0.29, fate, size=6.5, colour=VERMILION, linespacing=1.15)
+
+
+def _draw_scale(figure: Figure, left: float, top: float, height: float, row: _Row) -> None:
+    axes = add_axes(figure, left, top, 0.08, height)
+    axes.imshow(np.linspace(1, 0, 128)[:, None], cmap=colormaps[row.colours], aspect="auto")
+    write_text(figure, left + 0.12, top, f"{row.high:.3g}", size=6.5, colour=FAINT)
+    write_text(figure, left + 0.12, top + height, f"{row.low:.3g}", size=6.5, colour=FAINT, va="bottom")
+
+
+def draw_features(trace: Trace, title: str) -> Figure:
+    """The figure of the features: the picture, then a panel a channel, each with a scale of its own that is written on it.
+
+    Args:
+        trace: of at least one channel.
+        title: stands on top.
+    """
+    height, width = trace.size
+    count = len(trace.features)
+    columns = max(4, min(12, math.ceil(math.sqrt(count * height / width * 1.5))))
+    panel = (max(_PANEL * min(height / width, _TALLEST), 0.1), _PANEL)
+    pitch = (panel[0] + 0.2, panel[1] + _GAP)
+    num_rows = math.ceil((count + 1) / columns)
+    figure = new_figure(2 * _MARGIN + columns * pitch[1], _TITLE + num_rows * pitch[0] + _MARGIN)
+    write_text(figure, _MARGIN, 0.16, title, size=11.0, weight="bold")
+    for place in range(count + 1):
+        left, top = _MARGIN + place % columns * pitch[1], _TITLE + place // columns * pitch[0]
+        axes = add_axes(figure, left, top + 0.15, panel[1], panel[0])
+        if not place:
+            axes.imshow(as_shown(trace.picture), interpolation="nearest", aspect="auto")
+            write_text(figure, left, top, "picture", size=7.0, weight="bold")
+        else:
+            values = _visible(trace.features[place - 1], trace)
+            low, high = (float(edge) for edge in np.percentile(values, (1, 99)))
+            row = _Row("", [], "cividis", low, max(high, low + 1e-6), False)
+            _draw_map(axes, row, trace.features[place - 1], trace)
+            write_text(figure, left, top, str(place), size=7.0, weight="bold")
+            write_text(
+                figure, left + panel[1], top + 0.01, f"{low:.2g} … {high:.2g}", size=6.0, colour=FAINT, ha="right"
+            )
+        _frame(axes, trace.size)
+    return figure

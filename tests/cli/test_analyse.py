@@ -1,0 +1,145 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seriatim.inference.model_folder import ModelDescription, write_model_folder
+from seriatim.models import catalogue
+
+RIS = {
+    "fcn": "leaf",
+    "channels": 6,
+    "stride": 4,
+    "initial_threshold": 6.5,
+    "input_channels": 1,
+    "max_steps": 3,
+    "stop_threshold": 0.0,
+    "seed_threshold": 0.0,
+    "extensions": {"gaze": True},
+}
+
+
+@pytest.fixture(scope="session")
+def ris(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny-ris"
+    description = ModelDescription.parse({"model": {"name": "ris", "config": RIS}, "preparation": {"channels": 1}})
+    write_model_folder(folder, catalogue.build("ris", RIS, seed=1), description, card="# tiny\n")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    for part in ("images", "labels"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    labels = np.zeros((40, 60), dtype=np.uint16)
+    labels[5:15, 5:15], labels[20:30, 30:50] = 1, 2
+    for name in ("one", "two"):
+        Image.fromarray((labels > 0).astype(np.uint8) * 200).save(tmp_path / "data" / "images" / f"{name}.png")
+        Image.fromarray(labels).save(tmp_path / "data" / "labels" / f"{name}.png")
+    return tmp_path / "data"
+
+
+def test_the_states_of_a_picture_become_figures_and_numbers(run, pictures, ris, tmp_path):
+    words = ("--model", ris, "--out", tmp_path / "s.png", "--features", tmp_path / "f.pdf", "--json", tmp_path / "n")
+    code, out, err = run("analyse", "states", pictures / "a.png", *words)
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 4
+    with Image.open(tmp_path / "s.png") as figure:
+        assert figure.width > 800
+    assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
+    told = json.loads((tmp_path / "n").read_text())
+    assert (told["network"], len(told["steps"])) == ("ris", 3)
+
+
+def test_the_states_of_rsis_are_drawn_too_and_numbers_go_to_stdout(run, pictures, model, tmp_path):
+    words = ("--model", model, "--out", tmp_path / "s.png", "--steps", "1", "--json", "-")
+    code, out, _ = run("analyse", "states", pictures / "a.png", *words)
+    assert code == 0
+    assert [step["step"] for step in json.loads(out)["steps"]] == [1]
+
+
+def test_a_large_picture_says_which_tile_is_shown(run, ris, tmp_path):
+    Image.fromarray(np.zeros((300, 100), dtype=np.uint8)).save(tmp_path / "large.png")
+    words = ("analyse", "states", tmp_path / "large.png", "--model", ris, "--out", tmp_path / "s.png", "--steps", 1)
+    code, _, err = run(*words, "--tile", "2")
+    assert (code, err) == (0, "tile 2 of 2; another with --tile N\n")
+    code, _, err = run(*words, "--tile", "3")
+    assert code == 2
+    assert "the picture has 2" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("states", "PICTURE", "--model", "MODEL", "--out", "TMP/s.gif"), 2),
+        (("states", "PICTURE", "--model", "MODEL", "--out", "TMP/none/s.png"), 2),
+        (("states", "PICTURE", "--model", "nowhere", "--out", "TMP/s.png"), 2),
+        (("states", "TMP/none.png", "--model", "MODEL", "--out", "TMP/s.png"), 1),
+        (("failures", "--data", "folder:DATA", "--out", "TMP/o"), 2),
+        (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--model", "MODEL", "--predictions", "x"), 2),
+        (("failures", "--data", "folder:DATA", "--out", "PICTURE", "--model", "MODEL"), 2),
+        (("failures", "--data", "folder:TMP/none", "--out", "TMP/o", "--model", "MODEL"), 1),
+        (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--predictions", "TMP"), 1),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_leaves_no_figure(run, words, code, pictures, ris, data, tmp_path):
+    names = {"PICTURE": pictures / "a.png", "MODEL": ris, "DATA": data, "TMP": tmp_path}
+    for name, path in names.items():
+        words = [word.replace(name, str(path)) for word in words]
+    done, out, err = run("analyse", *words)
+    assert (done, out, err.count("\n")) == (code, "", 1)
+    assert not list(tmp_path.glob("**/s.*"))
+    assert not list(tmp_path.glob("**/failures.*"))
+
+
+def test_perfect_predictions_have_no_failures(run, data, tmp_path):
+    out_folder = tmp_path / "o"
+    words = ("--data", f"folder:{data}", "--predictions", data / "labels", "--out", out_folder)
+    code, out, _ = run("analyse", "failures", *words)
+    assert code == 0
+    assert ["right", "4", "(100.0", "%)", "4", "(100.0", "%)"] in [line.split() for line in out.splitlines()]
+    told = json.loads((out_folder / "failures.json").read_text())
+    assert told["targets"]["right"] == told["predictions"]["right"] == 4
+    assert not any(told["cases"].values())
+    assert sorted(path.name for path in out_folder.iterdir()) == ["failures.json", "failures.png"]
+
+
+def test_failures_are_named_with_picture_and_box(run, data, tmp_path):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    found = np.zeros((40, 60), dtype=np.uint16)
+    found[2:35, 2:55] = 1
+    for name in ("one", "two"):
+        Image.fromarray(found).save(folder / f"{name}.labels.png")
+    words = ("--data", f"folder:{data}", "--predictions", folder, "--out", tmp_path / "o", "--limit", "1")
+    assert run("analyse", "failures", *words)[0] == 0
+    told = json.loads((tmp_path / "o" / "failures.json").read_text())
+    [picture] = told["pictures"]
+    assert picture["cases"] == [{"kind": "joined", "box": [2, 2, 35, 55], "targets": [1, 2], "predictions": [1]}]
+
+
+def test_a_model_is_judged_the_same_way_every_time(run, data, ris, tmp_path):
+    for name in ("a", "b"):
+        words = ("--data", f"folder:{data}", "--model", ris, "--out", tmp_path / name)
+        assert run("analyse", "failures", *words)[0] == 0
+    for file in ("failures.json", "failures.png"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    told = json.loads((tmp_path / "a" / "failures.json").read_text())
+    assert sum(told["targets"].values()) == 4
+    assert sum(told["predictions"].values()) > 0
+
+
+@pytest.mark.parametrize("words", [("analyse", "--help"), ("analyse", "states", "--help")])
+def test_help_imports_neither_torch_nor_matplotlib(words, source_folder):
+    program = (
+        "import sys; from seriatim.cli.main import main; main(sys.argv[1:]); "
+        "assert not {'torch', 'matplotlib', 'numpy'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=source_folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "analyse" in done.stdout

@@ -1,0 +1,124 @@
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from seriatim.core.errors import ConfigError
+from seriatim.core.instances import Instance, Instances
+from seriatim.plots import states
+from seriatim.plots.states import Step, Trace, draw_features, draw_states
+
+
+@dataclass
+class DrawnStep:
+    kappa: list
+    stages: dict
+    mask_probs: np.ndarray
+    score: float = 0.9
+    gaze: tuple | None = None
+    fate: str = "kept"
+    found: Instance | None = None
+
+
+@dataclass
+class DrawnTrace:
+    picture: np.ndarray
+    size: tuple
+    features: np.ndarray
+    steps: list = field(default_factory=list)
+    ended: bool = True
+    stop_threshold: float = 0.5
+
+    def instances(self):
+        return Instances(self.size, [step.found for step in self.steps if step.found is not None])
+
+
+def make(num_steps=3, size=(40, 60), channels=5, planes=1, gaze=None):
+    random = np.random.default_rng(0)
+    padded = tuple(extent + -extent % 32 for extent in size)
+    cells = tuple(extent // 4 for extent in padded)
+
+    def values(*shape):
+        return random.normal(size=shape).astype(np.float32)
+
+    steps = []
+    for number in range(num_steps):
+        found = Instance((0, 0, 1, 1), np.ones((1, 1), dtype=bool), step=number)
+        stages = {"response": values(*cells), "inhibited_logits": -np.abs(values(*cells)) - 1}
+        kappa = [np.abs(values(*cells)), np.abs(values(*cells))]
+        step = DrawnStep(kappa, stages, np.abs(values(*padded)).clip(0, 1), gaze=gaze, found=found)
+        steps.append(step)
+    steps[-1].found, steps[-1].fate = None, "score below the threshold"
+    return DrawnTrace(np.abs(values(planes, *padded)).clip(0, 1), size, values(channels, *cells), steps)
+
+
+def texts(figure):
+    return [one.get_text() for one in figure.texts] + [one.get_text() for axes in figure.axes for one in axes.texts]
+
+
+def test_a_trace_of_the_analysis_is_what_is_drawn():
+    from seriatim.analysis.states import StateTrace, StepTrace
+
+    for kind, protocol in ((StateTrace, Trace), (StepTrace, Step)):
+        wanted = {name for name in vars(protocol) if not name.startswith("_")}
+        assert wanted <= set(kind.__dataclass_fields__) | set(vars(kind))
+
+
+def test_every_step_has_its_column_with_score_and_fate():
+    figure = draw_states(make(3, gaze=(10.0, 20.0)), "a title")
+    told = texts(figure)
+    for wanted in ("a title", "step 1", "step 3", "0.900", "score below the\nthreshold", "all negative"):
+        assert wanted in told
+    assert sum(text == "all negative" for text in told) == 3
+    pictures = [axes for axes in figure.axes if axes.images]
+    assert len(pictures) == 2 + 3 * 5 + 5
+
+
+def test_negative_values_of_a_stage_are_hidden_and_those_of_a_state_cannot_be():
+    trace = make(1)
+    figure = draw_states(trace, "t")
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    masked = [np.ma.getmaskarray(one) for one in shown]
+    response = next(mask for mask, one in zip(masked, shown, strict=True) if mask.any() and not mask.all())
+    assert np.array_equal(response, trace.steps[0].stages["response"] < 0)
+    assert sum(mask.any() for mask in masked) == 2
+
+
+def test_the_padding_is_not_shown():
+    for axes in draw_states(make(2), "t").axes:
+        if axes.images and axes.images[0].get_array().shape[1] > 1:
+            assert axes.get_xlim() == (-0.5, 59.5)
+            assert axes.get_ylim() == (39.5, -0.5)
+
+
+def test_maps_of_a_row_share_one_scale():
+    figure = draw_states(make(3), "t")
+    limits = [axes.images[0].get_clim() for axes in figure.axes if axes.images and axes.images[0].cmap.name == "magma"]
+    assert len(limits) == 2 * 3 + 2
+    assert len({limit for limit in limits if limit != (0.0, 1.0)}) == 2
+
+
+def test_many_steps_go_into_bands(monkeypatch):
+    monkeypatch.setattr(states, "MOST_COLUMNS", 2)
+    few, many = draw_states(make(2), "t"), draw_states(make(3), "t")
+    assert many.get_figwidth() == few.get_figwidth()
+    assert many.get_figheight() > 1.5 * few.get_figheight()
+
+
+@pytest.mark.parametrize(("size", "planes"), [((1, 1), 1), ((1, 2000), 3), ((2000, 1), 4), ((64, 64), 3)])
+def test_pictures_of_any_size_and_channels_are_drawn(size, planes):
+    figure = draw_states(make(2, size, planes=planes), "t")
+    assert 3 < figure.get_figheight() < 40
+    assert figure.get_figwidth() < 40
+    assert draw_features(make(2, size, planes=planes), "t").get_figheight() < 40
+
+
+def test_a_trace_without_steps_is_refused():
+    with pytest.raises(ConfigError, match="no steps"):
+        draw_states(DrawnTrace(np.zeros((1, 32, 32)), (32, 32), np.zeros((1, 8, 8))), "t")
+
+
+def test_the_features_have_a_panel_a_channel():
+    told = texts(draw_features(make(1, channels=7), "features"))
+    assert {"picture", "1", "7", "features"} <= set(told)
+    assert "8" not in told
