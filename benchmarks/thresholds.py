@@ -8,6 +8,8 @@ numbers that are reported, on the test pictures, stay untouched by the choice.
 
 import argparse
 import json
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,26 @@ from seriatim.training.recipe import load_recipe
 from seriatim.training.splits import open_splits
 
 
+def command_line() -> str:
+    """The command as it was called; of paths outside the working folder only the last part, since it is of this machine alone."""
+    return " ".join(
+        [
+            "python",
+            *(
+                re.sub(r"/\S*/", "", word) if "=/" in word or word.startswith("/") or ":/" in word else word
+                for word in sys.argv
+            ),
+        ]
+    )
+
+
 def groups(stop: list[float], seed: list[float]) -> list[list[Mapping[str, Any]]]:
     """Settings of `model.config` and of `inference`, in the order in which they are tried."""
     return [
         [{}, {"inference.solid": True}],
         [{"config.stop_threshold": value} for value in stop],
         [{"config.seed_threshold": value} for value in seed],
-        [{"config.mask_threshold": value} for value in (0.4, 0.6)],
+        [{"config.mask_threshold": value} for value in (0.3, 0.4, 0.6, 0.7)],
         [{"inference.max_hidden": 0.3}],
     ]
 
@@ -94,10 +109,7 @@ def main() -> None:
             if value > best_value:
                 best_value, winner = value, tried
         best = winner
-    command = (
-        f"python benchmarks/thresholds.py --model RUN --recipe {arguments.recipe} --data FOLDER --protocol {arguments.protocol} "
-        f"--stop {' '.join(map(str, arguments.stop))} --seed {' '.join(map(str, arguments.seed))} --json ..."
-    )
+    command = command_line()
     facts = {"command": command, "pictures": len(source), "chosen": best, "tried": rows}
     arguments.json.write_text(json.dumps(facts, indent=1) + "\n")
 

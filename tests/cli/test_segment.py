@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from seriatim.data.images import read_label_map
+from seriatim.inference.formats import FORMATS
 from seriatim.inference.predictor import Predictor, load
 
 
@@ -222,3 +223,56 @@ def test_a_picture_of_several_pages_warns_on_stderr(run, pictures, model, tmp_pa
     code, _, stderr = run("segment", pictures / "pages.tif", "--model", model, "--out", tmp_path / "out")
     assert code == 0
     assert "pages.tif: has 2 pages; the first is taken" in stderr
+
+
+def test_the_help_lists_the_formats(run):
+    code, stdout, _ = run("segment", "--help")
+    assert code == 0
+    for name in FORMATS:
+        assert f"{name} (" in " ".join(stdout.split()).replace("voc- border", "voc-border")
+
+
+def test_every_format_is_written_at_once_and_by_its_name(run, pictures, model, tmp_path):
+    code, _, _ = run(
+        "segment", pictures / "a.png", "--model", model, "--out", tmp_path / "out", "--formats", ",".join(FORMATS)
+    )
+    assert code == 0
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    masks = {name for name in names if name.startswith("cityscapes/masks/a/")}
+    assert masks
+    assert names - masks == {
+        "a.labels.png",
+        "a.overlay.png",
+        "instances.json",
+        "counts.csv",
+        "measurements.csv",
+        "a.rois.zip",
+        "a.geojson",
+        "labelme/a.json",
+        "yolo/data.yaml",
+        "yolo/labels/a.txt",
+        "voc/SegmentationObject/a.png",
+        "voc/SegmentationClass/a.png",
+        "voc-border/SegmentationObject/a.png",
+        "voc-border/SegmentationClass/a.png",
+        "cityscapes/a.txt",
+    }
+
+
+def test_a_second_call_beside_the_pictures_takes_the_same_pictures_whatever_was_written(run, pictures, model):
+    for _ in range(2):
+        said = run(
+            "segment", pictures, "--model", model, "--out", pictures, "--json", "--formats", "voc,cityscapes,labels"
+        )[1]
+        assert [one["file"].rsplit("/", 1)[1] for one in json.loads(said)["files"]] == ["a.png", "b.png", "c.png"]
+
+
+def test_objects_that_a_format_cannot_hold_are_named_and_the_rest_is_written(
+    run, pictures, model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("seriatim.inference.format_masks.VOID", 1)
+    Image.fromarray(np.zeros((40, 60), dtype=np.uint8)).save(pictures / "b.png")
+    code, _, stderr = run("segment", pictures, "--model", model, "--out", tmp_path / "out", "--formats", "labels,voc")
+    assert code in (1, 3)
+    assert "a.png: format 'voc': " in stderr
+    assert len(list((tmp_path / "out").glob("*.labels.png"))) == 3

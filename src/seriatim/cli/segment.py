@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seriatim.inference.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
+
 if TYPE_CHECKING:
     from seriatim.inference.formats import ResultFolder
     from seriatim.inference.predictor import Predictor
@@ -26,15 +28,21 @@ def segment(
         str | None, typer.Option(metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.")
     ] = None,
     formats: Annotated[
-        str, typer.Option(metavar="LIST", help="What is written, with commas.")
-    ] = "labels,overlay,coco,counts",
+        str,
+        typer.Option(
+            metavar="LIST",
+            help=f"What is written, with commas: {'; '.join(f'{name} ({what})' for name, what in FORMAT_SUMMARIES.items())}.",
+        ),
+    ] = ",".join(DEFAULT_FORMATS),
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
+    crf: Annotated[bool, typer.Option("--crf", help="Refine the outlines by a dense CRF.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout, as JSON.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of arithmetic.", show_default=False)] = None,
 ) -> None:
     """Segment and count the objects of pictures.
 
-    For photo.png: photo.labels.png and photo.overlay.png; for the whole call: instances.json and counts.csv.
+    For photo.png: photo.labels.png and photo.overlay.png; for the whole call: instances.json and counts.csv. Further formats are chosen by
+    --formats.
     """
     from seriatim.core.errors import ImageError
     from seriatim.inference.formats import ResultFolder, parse_formats
@@ -57,7 +65,7 @@ def segment(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    predictor = load(folder, device)
+    predictor = load(folder, device, crf)
     results = ResultFolder(out, chosen, predictor.class_names)
     failed = _segment_all(predictor, pictures, output_stems(pictures, out), results)
     if as_json:
@@ -80,6 +88,7 @@ def _segment_all(
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ImageError
     from seriatim.data.images import read_pixels
+    from seriatim.inference.segmented import FormatLimitError
 
     failed: dict[str, str] = {}
     try:
@@ -94,10 +103,15 @@ def _segment_all(
                     _say(failed[str(picture)])
                 else:
                     seconds = time.perf_counter() - started
-                    results.add(str(picture), stem, pixels, instances, seconds)
-                    _say(
-                        f"{picture}: {len(instances)} {'object' if len(instances) == 1 else 'objects'} ({seconds:.1f} s)"
-                    )
+                    try:
+                        results.add(str(picture), stem, pixels, instances, seconds)
+                    except FormatLimitError as error:
+                        failed[str(picture)] = str(error)
+                        _say(failed[str(picture)])
+                    else:
+                        _say(
+                            f"{picture}: {len(instances)} {'object' if len(instances) == 1 else 'objects'} ({seconds:.1f} s)"
+                        )
                 progress.picture_done()
     finally:
         results.finish()

@@ -7,6 +7,27 @@ from pydantic import Field, model_validator
 from seriatim.core.config import Config
 
 
+class CRFConfig(Config):
+    """The dense CRF that refines outlines on request (`inference/refinement.py`); lengths in median diameters of a picture's objects."""
+
+    certainty: float = Field(default=0.8, gt=0.5, lt=1)
+    """Probability that a found mask is right in a pixel."""
+    reach: float = Field(default=0.25, gt=0)
+    """How far outside its box an object may grow."""
+    theta_alpha: float = Field(default=0.5, gt=0)
+    """Reach of the appearance kernel."""
+    theta_beta: float = Field(default=10.0, gt=0)
+    """Tolerance of colour of the appearance kernel, in levels of 0..255."""
+    theta_gamma: float = Field(default=0.1, gt=0)
+    """Reach of the smoothness kernel."""
+    bilateral_weight: float = Field(default=4.0, ge=0)
+    """Weight of the appearance kernel."""
+    spatial_weight: float = Field(default=3.0, ge=0)
+    """Weight of the smoothness kernel."""
+    num_mean_field_iterations: int = Field(default=5, ge=1)
+    """Refinements of the mean field."""
+
+
 class InferenceConfig(Config):
     """Tiles, their joining, and which objects count."""
 
@@ -28,6 +49,8 @@ class InferenceConfig(Config):
     """Objects with fewer pixels of the original picture are dropped."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network."""
+    crf: CRFConfig = CRFConfig()
+    """Of the refinement, where it is asked for."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "InferenceConfig":

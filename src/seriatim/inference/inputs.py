@@ -7,7 +7,16 @@ from pathlib import Path
 from seriatim.data.images import SUFFIXES
 
 OWN_ENDINGS = (".labels.png", ".labels.tif", ".overlay.png")
-"""Endings of what `seriatim segment` writes for a picture; a search of the folder of results passes over them."""
+"""Endings of the pictures that `seriatim segment` writes for a picture; a search of the folder of results passes over them."""
+
+OWN_FOLDERS = (
+    "voc/SegmentationObject",
+    "voc/SegmentationClass",
+    "voc-border/SegmentationObject",
+    "voc-border/SegmentationClass",
+    "cityscapes/masks",
+)
+"""Folders of such pictures below the folder of results, which a search of it passes over as well."""
 
 
 def find_pictures(paths: Sequence[Path], results: Path) -> list[Path]:
@@ -27,10 +36,13 @@ def find_pictures(paths: Sequence[Path], results: Path) -> list[Path]:
 
 
 def _search(folder: Path, results: Path) -> Iterator[Path]:
+    own_folders = {results, *(results / own for own in OWN_FOLDERS)}
     for parent, folders, names in os.walk(folder):
         here = Path(parent)
         is_results = here.resolve() == results
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != results)
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and (here / name).resolve() not in own_folders
+        )
         for name in sorted(names):
             is_own = is_results and name.lower().endswith(OWN_ENDINGS)
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") and not is_own:
@@ -45,7 +57,7 @@ def output_stems(pictures: Sequence[Path], results: Path) -> list[str]:
     >>> output_stems([Path("a/leaf.png"), Path("a/leaf.jpg"), Path("b/leaf.png")], Path("results"))
     ['leaf', 'leaf.jpg', 'b.leaf']
     """
-    inputs = {_folded(path.resolve()) for path in pictures}
+    inputs = {_folded(one) for path in pictures for one in (path.resolve(), path.resolve().parent)}
     names: set[str] = set()
     taken: set[str] = set()
     stems = []
@@ -54,12 +66,18 @@ def output_stems(pictures: Sequence[Path], results: Path) -> list[str]:
             stem
             for stem in _candidates(path, is_first_of_name=path.name.lower() not in names)
             if stem.lower() not in taken
-            and not any(_folded((results / f"{stem}{ending}").resolve()) in inputs for ending in OWN_ENDINGS)
+            and not any(_folded((results / own).resolve()) in inputs for own in _own_paths(stem))
         )
         names.add(path.name.lower())
         taken.add(stem.lower())
         stems.append(stem)
     return stems
+
+
+def _own_paths(stem: str) -> list[str]:
+    """The pictures, and folders of pictures, that can be written for a stem, below the folder of results."""
+    inside = [f"{folder}/{stem}{ending}" for folder in OWN_FOLDERS for ending in (".png", "")]
+    return [f"{stem}{ending}" for ending in OWN_ENDINGS] + inside
 
 
 def _candidates(path: Path, is_first_of_name: bool) -> Iterator[str]:

@@ -23,6 +23,7 @@ from seriatim.data.preparation import prepare, rescale, shrunk_size
 from seriatim.inference.config import InferenceConfig as InferenceConfig
 from seriatim.inference.diameter import estimate_scale
 from seriatim.inference.model_folder import ModelDescription, read_model_folder
+from seriatim.inference.refinement import refine_instances
 from seriatim.inference.tiling import Claims, Joiner, plan_tiles
 from seriatim.inference.zoo import find_model_folder
 from seriatim.models import catalogue
@@ -36,12 +37,13 @@ Progress = Callable[[int, int], None]
 _MULTIPLE = 32
 
 
-def load(name_or_folder: str | Path, device: str = "auto") -> "Predictor":
+def load(name_or_folder: str | Path, device: str = "auto", crf: bool = False) -> "Predictor":
     """A model that is ready for use.
 
     Args:
         name_or_folder: a model that ships (`seriatim models` lists them), a run folder, or a model folder with model.safetensors and config.json.
         device: auto (an accelerator if there is one), cpu or cuda.
+        crf: refine the outlines of what it finds by a dense CRF.
 
     Raises:
         ConfigError: if there is no such model, or not the device asked for.
@@ -50,7 +52,7 @@ def load(name_or_folder: str | Path, device: str = "auto") -> "Predictor":
     chosen = choose_device(device)
     network, description = read_model_folder(find_model_folder(name_or_folder))
     network = network.eval().to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
-    return Predictor(network, description, chosen)
+    return Predictor(network, description, chosen, crf)
 
 
 def choose_device(name: str) -> torch.device:
@@ -74,16 +76,22 @@ class Predictor:
         network: put into evaluation mode while it is used.
         description: how pictures are prepared and the network is used.
         class_names: of the classes, from class 1.
+        crf: whether a dense CRF refines the outlines (`inference/refinement.py`).
     """
 
     def __init__(
-        self, network: nn.Module, description: ModelDescription, device: torch.device | str | None = None
+        self,
+        network: nn.Module,
+        description: ModelDescription,
+        device: torch.device | str | None = None,
+        crf: bool = False,
     ) -> None:
         """
         Args:
             network: of the catalogue.
             description: that fits it.
             device: to which the network is moved; None leaves it where it is.
+            crf: refine the outlines; the settings are those of the description.
 
         Raises:
             ConfigError: if the description asks for what the network cannot do.
@@ -91,6 +99,7 @@ class Predictor:
         self.network: Any = network if device is None else network.to(device)
         self.description = description
         self.class_names = description.class_names
+        self.crf = crf
         self._entry = catalogue.entry(description.model.name)
         self._config: Any = self.network.config
         if description.preparation.channels != self._config.input_channels:
@@ -123,7 +132,8 @@ class Predictor:
     def stream(self, image: Picture, progress: Progress | None = None) -> Iterator[Instance]:
         """The same objects in the same order, each as soon as it is certain.
 
-        A picture that fits into one tile is seen step by step; in a larger one objects come after each row of tiles.
+        A picture that fits into one tile is seen step by step; in a larger one objects come after each row of tiles. With the CRF, which
+        looks at all objects together, they come at the end.
 
         Args:
             image: as for `predict`.
@@ -150,9 +160,15 @@ class Predictor:
     def _stream(
         self, image: Float32[np.ndarray, "channels height width"], progress: Progress | None
     ) -> Iterator[Instance]:
+        size = (image.shape[1], image.shape[2])
         with self._evaluating():
-            prepared = self._to_scale(prepare(image, self.description.preparation))
-            yield from self._stream_prepared(prepared, (image.shape[1], image.shape[2]), progress)
+            values = prepare(image, self.description.preparation)
+            found = self._stream_prepared(self._to_scale(values), size, progress)
+            if not self.crf:
+                yield from found
+                return
+            settings = self.description.inference
+            yield from refine_instances(values, Instances(size, found), settings.crf, settings.solid, self.device)
 
     def _stream_prepared(
         self, prepared: Float32[np.ndarray, "channels height width"], size: Size, progress: Progress | None

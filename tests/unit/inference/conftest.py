@@ -1,3 +1,5 @@
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +9,9 @@ from scipy import ndimage
 from torch import nn
 
 from seriatim.core.dense_maps import DenseMaps
+from seriatim.core.instances import Instance, Instances
 from seriatim.inference.model_folder import ModelDescription
+from seriatim.inference.segmented import SegmentedPicture
 from seriatim.models import catalogue
 from seriatim.models.rsis import RSISConfig, StepOutput
 
@@ -122,3 +126,35 @@ def paint_discs(size, centres, radius):
     for number, (y, x) in enumerate(centres, start=1):
         labels[(rows - y) ** 2 + (columns - x) ** 2 <= radius**2] = number
     return labels
+
+
+@pytest.fixture
+def found():
+    return Instances.from_label_map(paint_discs((80, 120), [(20, 20), (50, 60), (30, 100)], 14))
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 120, (80, 120, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def hard():
+    """A ring, a pixel in its hole, two parts, a diagonal of touching corners, and one that overlaps the ring; classes and scores differ."""
+    labels = np.zeros((37, 53), dtype=np.int32)
+    labels[2:12, 3:20] = 1
+    labels[4:8, 6:10] = 0
+    labels[5, 7] = 2
+    labels[20:25, 5:9] = labels[30:37, 40:53] = 3
+    labels[range(14, 19), range(30, 35)] = 4
+    parts = [
+        replace(one, class_id=class_id, score=score)
+        for one, class_id, score in zip(
+            Instances.from_label_map(labels), (1, 2, 1, 2), (0.9, 0.25, 1.0, 0.5), strict=True
+        )
+    ]
+    return Instances(labels.shape, [*parts, Instance((10, 15, 14, 25), np.ones((4, 10), dtype=bool), 0.75, 2)])
+
+
+def segmented(pixels, instances, class_names=("leaf", "stem"), stem="photo", folder=Path("out")):
+    return SegmentedPicture(f"{stem}.png", stem, folder, pixels, instances, class_names)

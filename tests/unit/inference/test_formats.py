@@ -12,33 +12,17 @@ from seriatim.core.files import FileWriteError
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.images import read_label_map
 from seriatim.inference import formats
-from seriatim.inference.formats import (
-    FORMATS,
-    ResultFolder,
-    as_shown,
-    draw_overlay,
-    encode_labels,
-    encode_overlay,
-    parse_formats,
-)
+from seriatim.inference.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
+from seriatim.inference.formats import FORMATS, ResultFolder, encode_labels, parse_formats
 from seriatim.inference.inputs import find_pictures, output_stems
+from seriatim.inference.segmented import FormatLimitError
 
-from .conftest import paint_discs
-
-
-@pytest.fixture
-def found():
-    return Instances.from_label_map(paint_discs((80, 120), [(20, 20), (50, 60), (30, 100)], 14))
-
-
-@pytest.fixture
-def pixels():
-    return np.random.default_rng(0).integers(0, 120, (80, 120, 3), dtype=np.uint8)
+from .conftest import segmented
 
 
 def test_labels_are_a_png_of_16_bits(found, pixels, tmp_path):
-    ending, data = encode_labels(pixels, found)
-    assert ending == ".labels.png"
+    [(name, data)] = encode_labels(segmented(pixels, found))
+    assert name == "photo.labels.png"
     (tmp_path / "a.png").write_bytes(data)
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.mode.startswith("I;16")
@@ -49,8 +33,8 @@ def test_more_than_65535_objects_keep_their_ids_in_a_tiff(pixels, tmp_path):
     side = 260
     boxes = [(y, x, y + 1, x + 1) for y in range(side) for x in range(side)]
     many = Instances((side, side), [Instance(box, np.ones((1, 1), dtype=bool)) for box in boxes])
-    ending, data = encode_labels(pixels, many)
-    assert ending == ".labels.tif"
+    [(name, data)] = encode_labels(segmented(pixels, many))
+    assert name == "photo.labels.tif"
     (tmp_path / "a.tif").write_bytes(data)
     labels = tifffile.imread(tmp_path / "a.tif")
     assert labels.dtype == np.uint32
@@ -61,53 +45,13 @@ def test_more_than_65535_objects_keep_their_ids_in_a_tiff(pixels, tmp_path):
 def test_as_many_objects_as_16_bits_can_number_stay_a_png(pixels, found, monkeypatch):
     monkeypatch.setattr(formats, "MOST_16_BIT", len(found))
     assert formats.MOST_16_BIT == 3
-    assert encode_labels(pixels, found)[0] == ".labels.png"
+    assert next(encode_labels(segmented(pixels, found)))[0] == "photo.labels.png"
     monkeypatch.setattr(formats, "MOST_16_BIT", len(found) - 1)
-    assert encode_labels(pixels, found)[0] == ".labels.tif"
-
-
-def test_an_overlay_has_the_size_of_the_picture_and_draws_on_objects_only(found, pixels):
-    overlay = np.asarray(draw_overlay(pixels, found))
-    assert overlay.shape == pixels.shape
-    changed = (overlay != pixels).any(axis=-1)
-    assert not changed[found.label_map() == 0].any()
-    for number in (1, 2, 3):
-        assert changed[found.label_map() == number].any()
-
-
-def test_neighbouring_numbers_have_different_colours(found, pixels):
-    overlay = np.asarray(draw_overlay(np.zeros_like(pixels), found))
-    edges = [tuple(overlay[instance.box[0], (instance.box[1] + instance.box[3]) // 2]) for instance in found]
-    assert len(set(edges)) == 3
-    assert all(max(edge) == 255 for edge in edges)
-
-
-def test_an_overlay_of_nothing_is_the_picture(pixels):
-    ending, data = encode_overlay(pixels, Instances((80, 120)))
-    assert ending == ".overlay.png"
-    assert data.startswith(b"\x89PNG")
-    assert np.array_equal(np.asarray(draw_overlay(pixels, Instances((80, 120)))), pixels)
-
-
-def test_16_bits_are_stretched_to_be_seen():
-    dim = np.linspace(1000, 3000, 10_000).reshape(100, 100).astype(np.uint16)
-    shown = as_shown(dim)
-    assert shown.shape == (100, 100, 3)
-    assert shown.min() == 0
-    assert shown.max() == 255
-
-
-def test_8_bits_are_shown_as_they_are(pixels):
-    assert np.array_equal(as_shown(pixels), pixels)
-    assert np.array_equal(as_shown(pixels[:, :, 0])[:, :, 1], pixels[:, :, 0])
-
-
-def test_a_bilevel_picture_is_shown_black_and_white():
-    assert np.unique(as_shown(np.array([[False, True]]))).tolist() == [0, 255]
+    assert next(encode_labels(segmented(pixels, found)))[0] == "photo.labels.tif"
 
 
 def test_a_call_writes_one_coco_file_and_one_table(found, pixels, tmp_path):
-    results = ResultFolder(tmp_path / "deep" / "results", FORMATS, ("leaf",))
+    results = ResultFolder(tmp_path / "deep" / "results", DEFAULT_FORMATS, ("leaf",))
     results.add("a/one.png", "one", pixels, found, 0.12345)
     results.add("two, with comma.png", "two", pixels[:40], Instances((40, 120)), 2.0)
     results.finish()
@@ -161,19 +105,77 @@ def test_only_the_formats_asked_for_are_written(found, pixels, tmp_path):
 
 
 def test_formats_are_checked_by_name():
-    assert parse_formats("labels,overlay,coco,counts") == FORMATS
+    assert parse_formats("labels,overlay,coco,counts") == DEFAULT_FORMATS
     with pytest.raises(ConfigError, match="did you mean 'labels'"):
         parse_formats("label")
     with pytest.raises(ConfigError, match="no format given"):
         parse_formats(" , ")
 
 
+def test_the_help_names_every_format():
+    assert list(FORMAT_SUMMARIES) == list(FORMATS)
+    assert set(DEFAULT_FORMATS) <= FORMATS.keys()
+
+
+def test_a_picture_that_one_format_cannot_hold_keeps_its_other_files_and_its_place_in_the_table(tmp_path):
+    boxes = [(y, x, y + 1, x + 1) for y in range(16) for x in range(16)]
+    many = Instances((16, 16), [Instance(box, np.ones((1, 1), dtype=bool)) for box in boxes])
+    results = ResultFolder(tmp_path, ("voc", "labels", "counts"), ("leaf",))
+    with pytest.raises(FormatLimitError, match=r"a\.png: format 'voc': 256 objects are more than the 254"):
+        results.add("a.png", "a", np.zeros((16, 16), dtype=np.uint8), many, 1.0)
+    results.finish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.labels.png", "counts.csv"]
+    assert (tmp_path / "counts.csv").read_text().splitlines()[1:] == ["a.png,256,1.000"]
+
+
+def test_every_format_of_the_same_objects_is_the_same_bytes(found, pixels, tmp_path):
+    for folder in ("first", "second"):
+        results = ResultFolder(tmp_path / folder, tuple(FORMATS), ("leaf",))
+        results.add("one.png", "one", pixels, found, 1.0)
+        results.finish()
+    written = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*") if path.is_file())
+    assert len(written) >= len(FORMATS)
+    for path in written:
+        assert (tmp_path / "first" / path).read_bytes() == (tmp_path / "second" / path).read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_can_be_written_of_a_picture_without_objects(name, tmp_path):
+    results = ResultFolder(tmp_path, (name,), ("leaf",))
+    results.add("none.png", "none", np.zeros((4, 5), dtype=np.uint8), Instances((4, 5)), 1.0)
+    results.finish()
+    assert any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_object_without_pixels_is_no_reason_to_fail(name, tmp_path, found, pixels):
+    empty = Instance((0, 0, 0, 0), np.zeros((0, 0), dtype=bool))
+    if name == "overlay":
+        pytest.skip("an overlay has no place to put its number")
+    results = ResultFolder(tmp_path, (name,), ("leaf",))
+    results.add("one.png", "one", pixels, Instances(found.size, [*found, empty]), 1.0)
+    results.finish()
+
+
+def test_two_pictures_of_one_stem_never_share_a_file_in_any_format(found, pixels, tmp_path):
+    for number, stems in enumerate((["leaf"], ["leaf.jpg"], ["leaf", "leaf.jpg"])):
+        results = ResultFolder(tmp_path / str(number), tuple(FORMATS), ("leaf",))
+        for stem in stems:
+            results.add(f"{stem}.x", stem, pixels, found, 1.0)
+    first, second, both = (
+        {path.relative_to(tmp_path / folder) for path in (tmp_path / folder).rglob("*") if path.is_file()}
+        for folder in ("0", "1", "2")
+    )
+    assert not first & second
+    assert first | second == both
+
+
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ConfigError, match="is a file"):
-        ResultFolder(tmp_path / "file", FORMATS, ("leaf",))
+        ResultFolder(tmp_path / "file", DEFAULT_FORMATS, ("leaf",))
     with pytest.raises(FileWriteError, match="could not make the folder"):
-        ResultFolder(tmp_path / "file" / "below", FORMATS, ("leaf",))
+        ResultFolder(tmp_path / "file" / "below", DEFAULT_FORMATS, ("leaf",))
 
 
 def test_a_full_disk_keeps_the_old_file_and_is_named(found, pixels, tmp_path, monkeypatch):
@@ -230,6 +232,22 @@ def test_results_of_an_earlier_call_are_not_taken_for_pictures(tmp_path):
     assert [path.name for path in inside] == ["a.labels.png", "a.overlay.png", "a.png"]
     same = find_pictures([tmp_path], tmp_path)
     assert "a.labels.png" not in [path.name for path in same if path.parent == tmp_path]
+
+
+def test_pictures_in_folders_of_an_earlier_call_are_not_taken_for_pictures(tmp_path):
+    own = ("voc/SegmentationObject/a.png", "voc-border/SegmentationClass/a.png", "cityscapes/masks/a/0001.png")
+    touch(tmp_path, "a.png", "voc/b.png", "deep/voc/SegmentationObject/c.png", *own)
+    found = find_pictures([tmp_path], tmp_path)
+    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    assert names == ["a.png", "deep/voc/SegmentationObject/c.png", "voc/b.png"]
+    assert len(find_pictures([tmp_path], tmp_path / "elsewhere")) == 6
+
+
+@pytest.mark.parametrize("own", ["voc/SegmentationObject/leaf.png", "cityscapes/masks/leaf/0001.png"])
+def test_an_input_in_a_folder_of_an_earlier_call_is_never_written_over(tmp_path, own):
+    touch(tmp_path, "leaf.png", own)
+    stems = output_stems([tmp_path / "leaf.png", tmp_path / own], tmp_path)
+    assert "leaf" not in stems
 
 
 def test_a_file_given_by_name_is_kept_whatever_its_ending(tmp_path):

@@ -20,6 +20,16 @@ CASES = {
         "rsis",
         {**TINY, "levels": 4, "encoder_depth": 4, "extensions": {"gaze": True, "pyramid_channels": 8}},
     ),
+    "rsis, class from mask": (
+        "rsis",
+        {
+            **TINY,
+            "levels": 3,
+            "encoder_depth": 3,
+            "num_classes": 4,
+            "extensions": {"gaze": True, "class_from_mask": True, "pyramid_channels": 8},
+        },
+    ),
     "ris": ("ris", {"channels": 8, "stride": 4}),
     "ris, released leaf network": (
         "ris",

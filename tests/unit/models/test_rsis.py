@@ -65,11 +65,29 @@ def test_score_is_stop_times_class_and_classes_count_from_1():
     [
         ({"levels": 4, "encoder_depth": 3}, "levels: 4 ConvLSTMs need as many encoder levels"),
         ({"extensions": {"gaze": True}}, "extensions.gaze: needs extensions.pyramid_channels"),
+        ({"extensions": {"class_from_mask": True}}, "extensions.class_from_mask: needs extensions.pyramid_channels"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(config, message):
     with pytest.raises(ConfigError, match=message):
         RSIS(RSISConfig.parse({"encoder": "test_resnet", **config}))
+
+
+def test_class_from_mask_reads_the_features_averaged_over_the_mask():
+    extensions = {"class_from_mask": True, "pyramid_channels": 8}
+    config = {"encoder": "test_resnet", "encoder_depth": 1, "levels": 1, "width": 8, "num_classes": 2}
+    network = RSIS(RSISConfig.parse({**config, "extensions": extensions})).eval()
+    torch.nn.init.zeros_(network.class_head.weight)
+    torch.nn.init.zeros_(network.class_head.bias)
+    hidden = network.class_head.in_features - 8
+    with torch.no_grad():
+        network.class_head.weight[1, hidden] = 1.0  # of class 2: the mean of the first channel
+        memory = network.encode(torch.rand(1, 3, 32, 32))
+        output, state = network.step(memory, network.initial_state(memory, 1))
+        mask = network.mask_head(state.cells[-1].hidden)[0, 0].sigmoid()
+    features = memory.features[0][0, 0]
+    assert output.class_logits[0, 0].item() == 0
+    assert output.class_logits[0, 1].item() == pytest.approx(float((features * mask).sum() / mask.sum()), rel=1e-4)
 
 
 def test_the_default_is_the_paper():
