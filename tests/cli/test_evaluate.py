@@ -114,3 +114,81 @@ def test_a_recipe_picks_the_part_that_it_keeps_back(run, data, tmp_path):
     assert json.loads(run(*words, "--recipe", recipe)[1])["pictures"] == 1
     assert json.loads(run(*words, "--recipe", recipe, "--part", "training")[1])["pictures"] == 1
     assert json.loads(run(*words)[1])["pictures"] == 2
+
+
+def test_coco_results_that_segment_wrote_are_scored(run, data, tmp_path, model):
+    out = tmp_path / "results"
+    assert run("segment", data / "images", "--model", model, "--out", out, "--formats", "coco,labels")[0] == 0
+    words = ("evaluate", "--data", f"folder:{data}", "--protocol", "coco", "nuclei", "--json", "-")
+    code, text, _ = run(*words, "--predictions", out / "instances.json")
+    assert code == 0
+    from_maps = json.loads(run(*words, "--predictions", out)[1])
+    assert json.loads(text)["nuclei"]["AP"] == from_maps["nuclei"]["AP"]
+    assert (json.loads(text)["classes_judged"], from_maps["classes_judged"]) == (True, False)
+
+
+def test_intervals_stand_beside_the_numbers_unless_they_are_not_wanted(run, data):
+    words = ("evaluate", "--data", f"folder:{data}", "--predictions", data / "labels", "--protocol", "nuclei")
+    scores = json.loads(run(*words, "--json", "-")[1])
+    assert scores["nuclei"]["interval"]["AP"]["0.5"] == [1.0, 1.0]
+    assert scores["bootstrap"] == {"resamples": 1000, "seed": 0, "confidence": 0.95}
+    assert "[1.0000, 1.0000]" in run(*words)[1]
+    without = json.loads(run(*words, "--json", "-", "--bootstrap", "0")[1])
+    assert "interval" not in without["nuclei"]
+    assert without["nuclei"]["AP"] == scores["nuclei"]["AP"]
+
+
+def test_per_image_names_and_rates_every_picture(run, data):
+    words = ("evaluate", "--data", f"folder:{data}", "--predictions", data / "labels", "--protocol", "sds", "cvppp")
+    scores = json.loads(run(*words, "--json", "-")[1])
+    for protocol in ("sds", "cvppp"):
+        assert [(one["name"], one["quality"]) for one in scores[protocol]["per_image"]] == [("one", 1.0), ("two", 1.0)]
+
+
+def test_a_report_is_written(run, data, tmp_path):
+    code, out, _ = run(
+        *("evaluate", "--data", f"folder:{data}", "--predictions", data / "labels", "--protocol", "nuclei", "cvppp"),
+        *("--html", tmp_path / "report.html", "--limit", "1"),
+    )
+    text = (tmp_path / "report.html").read_text()
+    assert (code, "nuclei: 1 pictures" in out) == (0, True)
+    assert text.startswith("<!doctype html>")
+    assert "seriatim evaluate --data" in text
+    assert "--limit 1" in text
+
+
+def test_a_refinement_needs_a_model(run, data):
+    words = ("evaluate", "--data", f"folder:{data}", "--predictions", data / "labels", "--protocol", "nuclei", "--crf")
+    code, _, err = run(*words)
+    assert (code, "--crf" in err) == (2, True)
+
+
+def test_classes_are_shown_when_there_are_several(run, tmp_path):
+    labels = np.zeros((40, 60), dtype=np.uint8)
+    labels[5:15, 5:15] = 1
+    Image.fromarray(labels * 200).save(tmp_path / "one.png")
+    annotations = [
+        {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[5, 5, 15, 5, 15, 15, 5, 15]], "iscrowd": 0},
+        {"id": 2, "image_id": 1, "category_id": 2, "segmentation": [[30, 20, 50, 20, 50, 30, 30, 30]], "iscrowd": 0},
+    ]
+    truth = {
+        "images": [{"id": 1, "file_name": "one.png", "height": 40, "width": 60}],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    results = [{**one, "score": 0.5} for one in annotations]
+    (tmp_path / "found.json").write_text(json.dumps(results))
+    code, out, _ = run(
+        *("evaluate", "--data", f"coco:{tmp_path / 'truth.json'}", "--predictions", tmp_path / "found.json"),
+        *("--protocol", "sds", "coco"),
+    )
+    assert code == 0
+    assert [line.split() for line in out.splitlines() if line.strip().startswith("dog")] == [
+        ["dog", "1.0000", "1.0000", "1.0000"]
+    ]
+    _, _, err = run(
+        *("evaluate", "--data", f"coco:{tmp_path / 'truth.json'}", "--predictions", tmp_path / "labels"),
+        *("--protocol", "sds"),
+    )
+    assert "no such folder" in err

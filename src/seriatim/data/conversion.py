@@ -34,7 +34,7 @@ LOSES: dict[str, str] = {
     "cellpose": "classes, and the covered pixels of overlapping objects",
     "coco": "ignored pixels that are no crowds",
     "folder": "classes, ignored pixels, and the covered pixels of overlapping objects",
-    "labelme": "ignored pixels and crowds",
+    "labelme": "crowds",
     "yolo": "ignored pixels and crowds",
 }
 """Kind of data -> what it has no place for."""

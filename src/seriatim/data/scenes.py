@@ -1,7 +1,7 @@
 """Synthetic scenes of several classes: people-, car-, animal-like and other compound shapes, to train multi-class systems without downloads.
 
 Every object is drawn from numbers: a form with parts, pose and proportions of its own (`scene_forms.py`), in colours and textures that do not
-depend on its class (`scene_painting.py`), so that only shape and parts tell what it is. A scene shows 1 to 12 objects of 12 to 120 pixels (in
+depend on its class (`scene_painting.py`), so that only shape and parts tell what it is. A scene shows 1 to 12 objects of 28 to 130 pixels (in
 a picture of 256 x 256; sizes grow with the shorter side): some scenes hold a single object, some many small ones. Nearer objects cover
 farther ones and tend to stand lower and to be larger; objects may be cut by the border, and things that are no objects lie among them.
 
@@ -36,7 +36,8 @@ MIN_VISIBLE_SHARE = 0.15
 MOST_OBJECTS = 12
 
 _MIN_SIDE = 64
-_SMALLEST, _LARGEST = 12.0, 120.0  # longer side of an object, in a picture with a shorter side of 256; never below 12
+_SMALLEST, _LARGEST = 28.0, 130.0  # longer side of an object, in a picture with a shorter side of 256
+_LEAST_LENGTH = 12.0  # pixels, in small pictures too
 _REFERENCE_SIDE = 256
 
 
@@ -131,9 +132,9 @@ def _draw_plan(rng: np.random.Generator, height: int, width: int) -> _Plan:
     if kind < 0.12:
         count, sizes = 1, (60.0, _LARGEST)
     elif kind < 0.34:
-        count, sizes = int(rng.integers(6, MOST_OBJECTS + 1)), (_SMALLEST, 42.0)
+        count, sizes = int(rng.integers(6, MOST_OBJECTS + 1)), (_SMALLEST, 56.0)
     elif kind < 0.8:
-        count, sizes = int(rng.integers(2, 8)), (36.0, _LARGEST)
+        count, sizes = int(rng.integers(2, 8)), (48.0, _LARGEST)
     else:
         count, sizes = int(rng.integers(3, 10)), (_SMALLEST, _LARGEST)
     turn = rng.uniform(0, 2 * math.pi)
@@ -182,7 +183,7 @@ def _place(
     kind = KINDS[class_id - 1]
     low, high = (math.log(length) for length in plan.sizes)
     share = min(1.0, max(0.0, 0.5 * nearness + 0.6 * rng.random()))
-    length = max(math.exp(low + (high - low) * share) * plan.unit, _SMALLEST)
+    length = max(math.exp(low + (high - low) * share) * plan.unit, _LEAST_LENGTH)
     y, x = rng.uniform(0.02, 0.98) * plan.height, rng.uniform(0.02, 0.98) * plan.width
     on_ground = False
     if centers and rng.random() < plan.gathering:

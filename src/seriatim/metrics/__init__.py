@@ -2,5 +2,6 @@
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.protocols import PROTOCOLS, evaluate
+from seriatim.metrics.tally import Tally
 
-__all__ = ["PROTOCOLS", "Example", "evaluate"]
+__all__ = ["PROTOCOLS", "Example", "Tally", "evaluate"]

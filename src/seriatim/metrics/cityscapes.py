@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from seriatim.core.errors import DataError
 from seriatim.metrics.example import Example
+from seriatim.metrics.scoring import Scoring, Weights, in_chunks, known, mean_known, quality_without_targets
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 """IoU thresholds 0.5, 0.55, ... 0.95."""
@@ -26,6 +27,8 @@ class _Level:
 _ALL = _Level(100, np.inf, -np.inf)
 _WITHIN_100M = _Level(1000, 100.0, 0.5)
 _WITHIN_50M = _Level(1000, 50.0, 0.5)
+
+_KEYS = ("AP", "AP50", "AP100m", "AP50m")
 
 
 def evaluate_cityscapes(examples: Sequence[Example]) -> dict[str, Any]:
@@ -66,44 +69,128 @@ def evaluate_cityscapes(examples: Sequence[Example]) -> dict[str, Any]:
     >>> scores["AP"]  # a right one below a wrong one: precision 1/2 at recall 1, whose only neighbour has recall 0
     0.25
     """
-    has_distances = _has_distances(examples)
-    by_class: dict[int, list[_Image]] = {}
-    for example in examples:
-        image = _Image.of(example)
-        for class_id in {*example.pred_classes.tolist(), *example.target_classes.tolist()}:
-            by_class.setdefault(class_id, []).append(image)
-    per_class = {}
-    for class_id, images in sorted(by_class.items()):
-        everywhere = _average_precision(images, class_id, _ALL)
-        near, nearer = (
-            (_average_precision(images, class_id, level) if has_distances else None)
-            for level in (_WITHIN_100M, _WITHIN_50M)
-        )
-        per_class[class_id] = {
-            "AP": _mean(everywhere),
-            "AP50": None if everywhere is None else float(everywhere[0]),
-            "AP100m": _mean(near),
-            "AP50m": _mean(nearer),
-        }
-    means = {
-        key: _mean([scores[key] for scores in per_class.values() if scores[key] is not None])
-        for key in ("AP", "AP50", "AP100m", "AP50m")
-    }
-    return {**means, "per_class": per_class}
+    return CITYSCAPES.pool([CITYSCAPES.tabulate(example) for example in examples]).result()
 
 
-def _mean(values: Sequence[float] | Float64[np.ndarray, " values"] | None) -> float | None:
-    return None if values is None or not len(values) else float(np.mean(values))
+@dataclass(frozen=True, eq=False)
+class _Verdicts:
+    """The predictions of one class in an image at one level, those that count at any threshold.
+
+    Attributes:
+        scores: of each.
+        counts: whether it is right or wrong at each threshold, and not left out.
+        right: whether it is right.
+        num_missed: targets asked for and not found, at each threshold.
+        num_asked: targets asked for.
+    """
+
+    scores: Float64[np.ndarray, " predictions"]
+    counts: Bool[np.ndarray, "thresholds predictions"]
+    right: Bool[np.ndarray, "thresholds predictions"]
+    num_missed: Int64[np.ndarray, " thresholds"]
+    num_asked: int
 
 
-def _has_distances(examples: Sequence[Example]) -> bool:
-    given = {
-        index: example.target_distances is not None for index, example in enumerate(examples) if example.num_targets
-    }
+@dataclass(frozen=True)
+class _Table:
+    """One image: whether its targets have distances (None without a target), and of each class the verdicts at the levels."""
+
+    has_distances: bool | None
+    classes: dict[int, list[_Verdicts]]
+
+
+def _tabulate(example: Example) -> _Table:
+    example = example.with_crowds_labelled()
+    image = _Image.of(example)
+    has_distances = example.target_distances is not None if example.num_targets else None
+    levels = [_ALL] if has_distances is False else [_ALL, _WITHIN_100M, _WITHIN_50M]
+    classes = {*example.pred_classes.tolist(), *example.target_classes.tolist()}
+    return _Table(
+        has_distances, {class_id: [_judge_image(image, class_id, level) for level in levels] for class_id in classes}
+    )
+
+
+def _check_distances(tables: Sequence[_Table]) -> bool:
+    """Whether the images have distances; all that have targets, or none."""
+    given = {index: table.has_distances for index, table in enumerate(tables) if table.has_distances is not None}
     if len(set(given.values())) > 1:
         missing = next(index for index, there in given.items() if not there)
         raise DataError(f"examples[{missing}]: has no target_distances, others have; give them for all images or none")
     return any(given.values())
+
+
+class _Pool:
+    def __init__(self, tables: Sequence[_Table]) -> None:
+        num_levels = 3 if _check_distances(tables) else 1
+        self._num_images = len(tables)
+        self._rankings = {
+            class_id: [_Ranking.of(tables, class_id, level) for level in range(num_levels)]
+            for class_id in sorted(set().union(*(table.classes for table in tables)))
+        }
+
+    def result(self) -> dict[str, Any]:
+        values = self._values(np.ones((1, self._num_images)))[:, :, 0]
+        means = mean_known(values)
+        return {
+            **{key: known(value) for key, value in zip(_KEYS, means.tolist(), strict=True)},
+            "per_class": {
+                class_id: {key: known(value) for key, value in zip(_KEYS, of_class, strict=True)}
+                for class_id, of_class in zip(self._rankings, values.tolist(), strict=True)
+            },
+        }
+
+    def resample(self, weights: Weights) -> dict[str, Any]:
+        return dict(zip(_KEYS, mean_known(self._values(weights)), strict=True))
+
+    def _values(self, weights: Weights) -> Float64[np.ndarray, "classes 4 resamples"]:
+        """The four numbers of every class; NaN where no target is asked for."""
+        values = np.full((len(self._rankings), len(_KEYS), len(weights)), np.nan)
+        for row, levels in zip(values, self._rankings.values(), strict=True):
+            everywhere, *near = (ranking.average(weights) for ranking in levels)
+            row[:2] = everywhere.mean(axis=1), everywhere[:, 0]
+            for place, found in enumerate(near, start=2):
+                row[place] = found.mean(axis=1)
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """The predictions of one class in all images at one level, best first."""
+
+    images: Int64[np.ndarray, " predictions"]
+    is_last: Bool[np.ndarray, " predictions"]
+    counts: Bool[np.ndarray, "thresholds predictions"]
+    right: Bool[np.ndarray, "thresholds predictions"]
+    num_missed: Float64[np.ndarray, "thresholds images"]
+    num_asked: Float64[np.ndarray, " images"]
+
+    @classmethod
+    def of(cls, tables: Sequence[_Table], class_id: int, level: int) -> "_Ranking":
+        parts = [(k, table.classes[class_id][level]) for k, table in enumerate(tables) if class_id in table.classes]
+        num_missed, num_asked = np.zeros((len(THRESHOLDS), len(tables))), np.zeros(len(tables))
+        for index, part in parts:
+            num_missed[:, index], num_asked[index] = part.num_missed, part.num_asked
+        scores = np.concatenate([part.scores for _, part in parts])
+        order = np.argsort(-scores, kind="stable")
+        images = np.repeat([index for index, _ in parts], [len(part.scores) for _, part in parts])
+        return cls(
+            images[order],
+            np.diff(scores[order], append=-np.inf) != 0,
+            np.concatenate([part.counts for _, part in parts], axis=1)[:, order],
+            np.concatenate([part.right for _, part in parts], axis=1)[:, order],
+            num_missed,
+            num_asked,
+        )
+
+    def average(self, weights: Weights) -> Float64[np.ndarray, "resamples thresholds"]:
+        """Average precision of every resample at every threshold; NaN if no target is asked for."""
+        values = np.zeros((len(weights), len(THRESHOLDS)))
+        for chunk in in_chunks(len(weights), max(self.counts.size, 1)):
+            items = weights[chunk, self.images][:, None, :]
+            hits = np.cumsum(items * self.right, axis=2)[:, :, self.is_last]
+            seen = np.cumsum(items * self.counts, axis=2)[:, :, self.is_last]
+            values[chunk] = _area_under_curve(hits, seen, weights[chunk] @ self.num_missed.T)
+        return np.where((weights @ self.num_asked > 0)[:, None], values, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,33 +234,7 @@ class _Image:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """The predictions of one class and image that count at a threshold, and what was asked for and not found."""
-
-    scores: Float64[np.ndarray, " predictions"]
-    right: Bool[np.ndarray, " predictions"]
-    num_missed: int
-
-
-def _average_precision(
-    images: Sequence[_Image], class_id: int, level: _Level
-) -> Float64[np.ndarray, " thresholds"] | None:
-    """At each threshold; None if no target of the class is asked for."""
-    judged = [_judge_image(image, class_id, level) for image in images]
-    if not any(num_asked for num_asked, _ in judged):
-        return None
-    values = []
-    for index in range(len(THRESHOLDS)):
-        parts = [by_threshold[index] for _, by_threshold in judged]
-        scores = np.concatenate([part.scores for part in parts])
-        right = np.concatenate([part.right for part in parts])
-        values.append(_area_under_curve(scores, right, sum(part.num_missed for part in parts)))
-    return np.array(values)
-
-
-def _judge_image(image: _Image, class_id: int, level: _Level) -> tuple[int, list[_Judged]]:
-    """Number of targets asked for, and the verdict at each threshold."""
+def _judge_image(image: _Image, class_id: int, level: _Level) -> _Verdicts:
     preds = np.flatnonzero(image.pred_classes == class_id)
     of_class = image.target_classes == class_id
     single = np.flatnonzero(of_class & ~image.target_crowd)
@@ -191,29 +252,45 @@ def _judge_image(image: _Image, class_id: int, level: _Level) -> tuple[int, list
     crowd_weight = 1 + ((crowd_area < level.min_area) | out_of_reach[crowd])
     forgiven = image.pred_void[preds] + crowd_shared @ crowd_weight + shared[:, ~asked].sum(axis=1)
 
-    verdicts = []
-    for threshold in THRESHOLDS:
+    counts, right = np.zeros((2, len(THRESHOLDS), len(preds)), dtype=bool)
+    num_missed = np.zeros(len(THRESHOLDS), dtype=np.int64)
+    for place, threshold in enumerate(THRESHOLDS):
         match = iou > threshold
         match_asked = match & asked
-        right = np.zeros(len(preds), dtype=bool)
         found = np.flatnonzero(match_asked.any(axis=0))
         if len(found):
-            right[np.where(match_asked[:, found], scores[:, None], -np.inf).argmax(axis=0)] = True
+            right[place, np.where(match_asked[:, found], scores[:, None], -np.inf).argmax(axis=0)] = True
         unmatched = ~match.any(axis=1) & ~(crowd_iou > threshold)
-        counts = match_asked.any(axis=1) | (unmatched & (forgiven / pred_areas <= threshold))
-        verdicts.append(_Judged(scores[counts], right[counts], int(asked.sum()) - len(found)))
-    return int(asked.sum()), verdicts
+        counts[place] = match_asked.any(axis=1) | (unmatched & (forgiven / pred_areas <= threshold))
+        num_missed[place] = asked.sum() - len(found)
+    some = counts.any(axis=0)
+    return _Verdicts(scores[some], counts[:, some], right[:, some], num_missed, int(asked.sum()))
 
 
 def _area_under_curve(
-    scores: Float64[np.ndarray, " predictions"], right: Bool[np.ndarray, " predictions"], num_missed: int
-) -> float:
-    if not len(scores):
-        return 0.0
-    _, place = np.unique(-scores, return_inverse=True)
-    hits = np.cumsum(np.bincount(place, weights=right))
-    precision = hits / np.cumsum(np.bincount(place))
-    recall = hits / (right.sum() + num_missed)
-    precision = np.r_[1.0, precision]
-    before, after = np.r_[0.0, 0.0, recall[:-1]], np.r_[recall, recall[-1]]
-    return float(precision @ (after - before)) / 2
+    hits: Float64[np.ndarray, "resamples thresholds scores"],
+    seen: Float64[np.ndarray, "resamples thresholds scores"],
+    num_missed: Float64[np.ndarray, "resamples thresholds"],
+) -> Float64[np.ndarray, "resamples thresholds"]:
+    if not hits.shape[2]:
+        return np.zeros(num_missed.shape)
+    precision = np.divide(hits, seen, out=np.ones_like(hits), where=seen > 0)  # what is not seen repeats the end point
+    recall = hits / np.maximum(hits[:, :, -1] + num_missed, 1)[:, :, None]
+    start = np.zeros((*num_missed.shape, 1))
+    precision = np.concatenate([start + 1, precision], axis=2)
+    before = np.concatenate([start, start, recall[:, :, :-1]], axis=2)
+    after = np.concatenate([recall, recall[:, :, -1:]], axis=2)
+    return (precision * (after - before)).sum(axis=2) / 2
+
+
+def _rate(table: _Table) -> dict[str, Any]:
+    result = _Pool([table]).result()
+    quality = result["AP"]
+    if quality is None:
+        levels = [of_class[0] for of_class in table.classes.values()]
+        quality = quality_without_targets(sum(int((part.counts[0] & ~part.right[0]).sum()) for part in levels))
+    return {"quality": quality, "AP": result["AP"], "AP50": result["AP50"]}
+
+
+CITYSCAPES = Scoring(tabulate=_tabulate, pool=_Pool, rate=_rate)
+"""The parts of the protocol; the quality of an image is its AP."""

@@ -1,16 +1,15 @@
-"""Protocol `coco`: pycocotools' own evaluator on the shared overlap table, so that no polygon or run-length code is read."""
+"""Protocol `coco`: average precision and recall of masks as the COCO program has them, computed from tables and equal to it."""
 
-import contextlib
-import io
-from collections import defaultdict
 from collections.abc import Sequence
-from itertools import count
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools.cocoeval import COCOeval
+from jaxtyping import Bool, Float64, Int64
 
 from seriatim.metrics.example import Example
+from seriatim.metrics.ranking import best_from_here_on
+from seriatim.metrics.scoring import Scoring, Weights, in_chunks, mean_known, quality_without_targets, ratio
 
 KEYS = (
     "AP",
@@ -28,6 +27,18 @@ KEYS = (
 )
 """The twelve numbers in the order in which pycocotools prints them."""
 
+THRESHOLDS = np.minimum(np.linspace(0.5, 0.95, 10), 1 - 1e-10)
+"""IoU that a match needs; the binary numbers of the program."""
+
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""Recalls at which precision is read; the binary numbers of the program."""
+
+AREAS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
+"""Smallest and largest number of pixels: all, small, medium, large."""
+
+MOST_PREDICTIONS = (1, 10, 100)
+"""Best predictions of a class in an image that are looked at for AR1, AR10 and AR100; all other numbers take 100."""
+
 
 def evaluate_coco(examples: Sequence[Example]) -> dict[str, float]:
     """The twelve numbers of the COCO program for masks.
@@ -35,9 +46,10 @@ def evaluate_coco(examples: Sequence[Example]) -> dict[str, float]:
     AP is the mean over IoU 0.5:0.05:0.95 of the precision at 101 recalls, then over the classes with targets; AR the mean
     over the same IoU of the highest recall with at most 1, 10 or 100 predictions of a class an image. A match has IoU >=
     threshold; a crowd may be matched by many predictions, whose IoU with it is the share of their own pixels, and those
-    count neither way. Small is up to 32 x 32 pixels, large from 96 x 96 on.
+    count neither way. Small is up to 32 x 32 pixels, large from 96 x 96 on, a target by the area that its file states, if given.
 
-    Predictions may overlap and count at full extent; an empty one is wrong. Void plays no part.
+    Predictions may overlap and count at full extent; an empty one is wrong. So do targets that came as masks, hidden ones
+    and crowds among them. Void plays no part.
 
     Args:
         examples: at least one.
@@ -46,62 +58,203 @@ def evaluate_coco(examples: Sequence[Example]) -> dict[str, float]:
         The keys of `KEYS`. A number that no target bears on is -1, as that program has it.
 
     Source:
-        Lin et al., "Microsoft COCO: common objects in context", ECCV 2014, and pycocotools' `COCOeval`, which does the
-        matching, the accumulation and the means. It is given the IoU from our overlap table instead of run-length codes;
-        its own library crashes on damaged ones. Objects are numbered from 1, since 0 means "unmatched" there.
+        Lin et al., "Microsoft COCO: common objects in context", ECCV 2014, and pycocotools' `COCOeval`, whose rules these are, down
+        to its binary numbers and its order of equal scores and equal IoU. It is not called: the tests compare with it at 1e-12.
 
     >>> target = np.array([[1, 1, 0, 2]])
     >>> scores = evaluate_coco([Example(target, [1, 1], pred_masks=(target == 1)[None])])
     >>> round(scores["AP"], 4), scores["AR100"], scores["AP_large"]  # 51 of 101 recalls are reached
     (0.505, 0.5, -1.0)
     """
-    evaluator = _TableEvaluator(examples)
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    return {key: float(value) for key, value in zip(KEYS, evaluator.stats, strict=True)}
+    return COCO.pool([COCO.tabulate(example) for example in examples]).result()
 
 
-class _TableEvaluator(COCOeval):
-    """pycocotools' evaluator, fed with areas and IoU instead of COCO files."""
+@dataclass(frozen=True, eq=False)
+class _Class:
+    """One class in one image: its best predictions, best first, and its targets.
 
-    _gts: defaultdict[tuple[int, int], list[dict[str, Any]]]
-    _dts: defaultdict[tuple[int, int], list[dict[str, Any]]]
+    Attributes:
+        scores: of the predictions.
+        right: whether a prediction matches a target that counts, for each range of areas and threshold.
+        wrong: whether it counts against precision.
+        num_targets: that count, in each range of areas.
+    """
 
-    def __init__(self, examples: Sequence[Example]) -> None:
-        super().__init__(iouType="segm")
-        self._examples = examples
-        classes = [np.union1d(example.target_classes, example.pred_classes) for example in examples]
-        self.params.imgIds = list(range(1, len(examples) + 1))
-        self.params.catIds = np.unique(np.concatenate(classes)).tolist()
+    scores: Float64[np.ndarray, " predictions"]
+    right: Bool[np.ndarray, "areas thresholds predictions"]
+    wrong: Bool[np.ndarray, "areas thresholds predictions"]
+    num_targets: Int64[np.ndarray, " areas"]
 
-    def _prepare(self) -> None:
-        self._gts, self._dts = defaultdict(list), defaultdict(list)
-        target_ids, pred_ids = count(1), count(1)
-        for image_id, example in enumerate(self._examples, start=1):
-            areas = example.overlap.target_areas.tolist()
-            crowds = example.target_crowd.tolist()
-            for index, class_id in enumerate(example.target_classes.tolist()):
-                target = {"id": next(target_ids), "area": areas[index], "index": index}
-                self._gts[image_id, class_id].append({**target, "iscrowd": crowds[index], "ignore": crowds[index]})
-            areas = example.overlap.pred_areas.tolist()
-            scores = example.pred_scores.tolist()
-            for index, class_id in enumerate(example.pred_classes.tolist()):
-                pred = {"id": next(pred_ids), "area": areas[index], "index": index, "score": scores[index]}
-                self._dts[image_id, class_id].append(pred)
 
-    def computeIoU(self, imgId: Any, catId: Any) -> Any:  # noqa: N802, N803
-        """IoU of the best-scored predictions of a class in an image with its targets; the name is pycocotools'."""
-        targets, preds = self._gts[imgId, catId], self._dts[imgId, catId]
-        if not targets or not preds:
-            return []
-        order = np.argsort([-pred["score"] for pred in preds], kind="stable")[: self.params.maxDets[-1]]
-        rows = [preds[position]["index"] for position in order]
-        columns = [target["index"] for target in targets]
-        overlap = self._examples[imgId - 1].overlap
-        shared = overlap.intersections[np.ix_(rows, columns)]
-        pred_areas = overlap.pred_areas[rows][:, None]
-        unions = pred_areas + overlap.target_areas[columns] - shared
-        crowd = np.array([target["iscrowd"] for target in targets])
-        return shared / np.maximum(np.where(crowd, pred_areas, unions), 1)
+_Table = dict[int, _Class]
+
+
+def _tabulate(example: Example) -> _Table:
+    truth = example.whole_targets
+    pred_areas = example.overlap.pred_areas if example.pred_masks is None else example.pred_runs.areas
+    small, large = AREAS[:, :1], AREAS[:, 1:]
+    preds_outside = (pred_areas < small) | (pred_areas > large)
+    targets_ignored = (truth.stated_areas < small) | (truth.stated_areas > large) | truth.crowd
+    table = {}
+    for class_id in np.unique(np.concatenate([truth.classes, example.pred_classes])).tolist():
+        targets = np.flatnonzero(truth.classes == class_id)
+        preds = np.flatnonzero(example.pred_classes == class_id)
+        preds = preds[np.argsort(-example.pred_scores[preds], kind="stable")[: MOST_PREDICTIONS[-1]]]
+        shared = truth.intersections[np.ix_(preds, targets)]
+        areas = pred_areas[preds][:, None]
+        unions = np.where(truth.crowd[targets], areas, areas + truth.areas[targets] - shared)
+        ignored = targets_ignored[:, targets]
+        matched, forgiven = _match(shared / np.maximum(unions, 1), truth.crowd[targets], ignored)
+        forgiven |= ~matched & preds_outside[:, None, preds]
+        table[class_id] = _Class(
+            example.pred_scores[preds], matched & ~forgiven, ~matched & ~forgiven, (~ignored).sum(axis=1)
+        )
+    return table
+
+
+def _match(
+    iou: Float64[np.ndarray, "predictions targets"],
+    crowd: Bool[np.ndarray, " targets"],
+    ignored: Bool[np.ndarray, "areas targets"],
+) -> tuple[Bool[np.ndarray, "areas thresholds predictions"], Bool[np.ndarray, "areas thresholds predictions"]]:
+    """Which predictions, taken in their order, match a target, and which of them match one that is ignored.
+
+    Each takes, of the targets that are free or a crowd, the one with the largest IoU, of equal ones the last, and an ignored one
+    only if there is no other.
+    """
+    matched, forgiven = np.zeros((2, len(AREAS), len(THRESHOLDS), len(iou)), dtype=bool)
+    near = iou >= THRESHOLDS[0]
+    num_near = near.sum(axis=1)
+    alone = near[:, near.sum(axis=0) == 1].any(axis=1) & (num_near == 1)  # asks for a target that no other asks for
+    rows, columns = np.nonzero(near & alone[:, None])
+    matched[:, :, rows] = iou[rows, columns] >= THRESHOLDS[:, None]
+    forgiven[:, :, rows] = matched[:, :, rows] & ignored[:, None, columns]
+    free = np.ones((len(AREAS), len(THRESHOLDS), iou.shape[1]), dtype=bool)
+    for row in np.flatnonzero((num_near > 0) & ~alone):
+        columns = np.flatnonzero(near[row])[::-1]  # so that the first largest is the last
+        values = iou[row, columns]
+        fits = free[:, :, columns] & (values >= THRESHOLDS[:, None])
+        plain = fits & ~ignored[:, None, columns]
+        has_plain = plain.any(axis=2)
+        best = np.where(np.where(has_plain[:, :, None], plain, fits), values, -1.0).argmax(axis=2)
+        hit = fits.any(axis=2)
+        matched[:, :, row] = hit
+        forgiven[:, :, row] = hit & ~has_plain
+        area, threshold = np.nonzero(hit)
+        taken = columns[best[hit]]
+        free[area, threshold, taken] = crowd[taken]
+    return matched, forgiven
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """One class in all images, best first; equal scores in the order of the images.
+
+    Attributes:
+        images: image of each prediction.
+        right: as in `_Class`.
+        wrong: as in `_Class`.
+        num_targets: that count, in each range of areas, in each image.
+        num_right: of the first 1, 10 and 100 predictions, and of 100 that are small, medium and large.
+    """
+
+    images: Int64[np.ndarray, " predictions"]
+    right: Bool[np.ndarray, "areas thresholds predictions"]
+    wrong: Bool[np.ndarray, "areas thresholds predictions"]
+    num_targets: Float64[np.ndarray, "areas images"]
+    num_right: Float64[np.ndarray, "6 thresholds images"]
+
+    @classmethod
+    def of(cls, tables: Sequence[_Table], class_id: int) -> "_Ranking":
+        parts = [(index, table[class_id]) for index, table in enumerate(tables) if class_id in table]
+        num_targets = np.zeros((len(AREAS), len(tables)))
+        num_right = np.zeros((6, len(THRESHOLDS), len(tables)))
+        for index, part in parts:
+            num_targets[:, index] = part.num_targets
+            for place, most in enumerate(MOST_PREDICTIONS):
+                num_right[place, :, index] = part.right[0, :, :most].sum(axis=1)
+            num_right[3:, :, index] = part.right[1:].sum(axis=2)
+        order = np.argsort(-np.concatenate([part.scores for _, part in parts]), kind="stable")
+        images = np.repeat([index for index, _ in parts], [len(part.scores) for _, part in parts])
+        right, wrong = (
+            np.concatenate([getattr(part, name) for _, part in parts], axis=2)[:, :, order]
+            for name in ("right", "wrong")
+        )
+        return cls(images[order], right, wrong, num_targets, num_right)
+
+    def scores(self, weights: Weights) -> Float64[np.ndarray, "12 resamples"]:
+        """The twelve numbers; NaN where no target counts."""
+        num_targets = self.num_targets @ weights.T
+        values = np.full((len(KEYS), len(weights)), np.nan)
+        for area in range(len(AREAS)):
+            if not num_targets[area].any():
+                continue
+            precision = self._average_precision(area, weights, num_targets[area])
+            values[0 if area == 0 else 2 + area] = precision.mean(axis=1)
+            if area == 0:
+                values[1:3] = precision[:, 0], precision[:, 5]
+        recalls = ratio(
+            self.num_right @ weights.T,
+            np.broadcast_to(num_targets[[0, 0, 0, 1, 2, 3], None], (6, len(THRESHOLDS), len(weights))),
+        )
+        values[6:] = recalls.mean(axis=1)
+        return values
+
+    def _average_precision(
+        self, area: int, weights: Weights, num_targets: Float64[np.ndarray, " resamples"]
+    ) -> Float64[np.ndarray, "resamples thresholds"]:
+        """Of each right prediction, the recalls that are reached there, at the best precision from there on."""
+        right, counts = self.right[area], self.right[area] | self.wrong[area]
+        some = counts.any(axis=0)
+        places = np.flatnonzero(right[:, some].any(axis=0))
+        right, counts, images = right[:, some][:, places], counts[:, some], self.images[some]
+        values = np.zeros((len(weights), len(THRESHOLDS)))
+        if len(places):
+            counts = counts[:1] if counts.all() else counts
+            for chunk in in_chunks(len(weights), counts.size + right.size):
+                items = weights[chunk, images][:, None, :]
+                seen = np.cumsum(items * counts, axis=2)[:, :, places]
+                hits = np.cumsum(items[:, :, places] * right, axis=2)
+                best = best_from_here_on(hits / np.maximum(seen, 1))
+                passed = _recalls_reached(hits.astype(np.int64), num_targets[chunk])
+                values[chunk] = (best * np.diff(passed, axis=2, prepend=0)).sum(axis=2) / len(RECALLS)
+        return np.where(num_targets[:, None] > 0, values, np.nan)
+
+
+def _recalls_reached(
+    hits: Int64[np.ndarray, "resamples thresholds right"], num_targets: Float64[np.ndarray, " resamples"]
+) -> Int64[np.ndarray, "resamples thresholds right"]:
+    """How many of the recalls lie at or below hits / targets."""
+    most = int(hits.max(initial=0)) + 1
+    table = np.searchsorted(RECALLS, np.arange(most) / np.maximum(num_targets, 1)[:, None], side="right")
+    return np.take_along_axis(table, hits.reshape(len(hits), -1), axis=1).reshape(hits.shape)
+
+
+class _Pool:
+    def __init__(self, tables: Sequence[_Table]) -> None:
+        self._num_images = len(tables)
+        self._rankings = [_Ranking.of(tables, class_id) for class_id in sorted(set().union(*tables))]
+
+    def result(self) -> dict[str, float]:
+        means = self._scores(np.ones((1, self._num_images)))[:, 0]
+        return dict(zip(KEYS, np.where(np.isnan(means), -1.0, means).tolist(), strict=True))
+
+    def resample(self, weights: Weights) -> dict[str, Any]:
+        return dict(zip(KEYS, self._scores(weights), strict=True))
+
+    def _scores(self, weights: Weights) -> Float64[np.ndarray, "12 resamples"]:
+        scores = [ranking.scores(weights) for ranking in self._rankings]
+        return mean_known(np.stack(scores)) if scores else np.full((len(KEYS), len(weights)), np.nan)
+
+
+def _rate(table: _Table) -> dict[str, Any]:
+    result = _Pool([table]).result()
+    numbers = {key: None if result[key] < 0 else result[key] for key in ("AP", "AP50", "AP75", "AR100")}
+    quality = numbers["AP"]
+    if quality is None:
+        quality = quality_without_targets(sum(int(part.wrong[0, 0].sum()) for part in table.values()))
+    return {"quality": quality, **numbers}
+
+
+COCO = Scoring(tabulate=_tabulate, pool=_Pool, rate=_rate)
+"""The parts of the protocol; the quality of an image is its AP."""

@@ -1,12 +1,15 @@
 """Protocol `cvppp`: symmetric best Dice and counts, as the organisers of the leaf segmentation challenge score them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.overlap import LabelOverlap, overlap_label_maps
+from seriatim.metrics.scoring import Scoring, Weights
 
 _KEYS = ("SBD", "BD_pred_gt", "BD_gt_pred", "FGBGDice", "DiC", "absDiC")
 
@@ -48,19 +51,38 @@ def evaluate_cvppp(examples: Sequence[Example]) -> dict[str, Any]:
     >>> round(scores["SBD"]["mean"], 4), scores["DiC"]["mean"]  # (4/5 + 2/3) / 2
     (0.7333, 0.0)
     """
-    per_image = [_score_image(example) for example in examples]
-    result: dict[str, Any] = {key: _mean_and_std([scores[key] for scores in per_image]) for key in _KEYS}
-    return {**result, "per_image": per_image}
+    return CVPPP.pool([CVPPP.tabulate(example) for example in examples]).result()
 
 
-def _score_image(example: Example) -> dict[str, float]:
+@dataclass(frozen=True)
+class _Table:
+    """The six numbers of an image, and whether it has neither targets nor predictions."""
+
+    scores: dict[str, float]
+    is_empty: bool
+
+
+class _Pool:
+    def __init__(self, tables: Sequence[_Table]) -> None:
+        self._tables = tables
+        self._values = {key: np.array([table.scores[key] for table in tables]) for key in _KEYS}
+
+    def result(self) -> dict[str, Any]:
+        result: dict[str, Any] = {key: _mean_and_std(values) for key, values in self._values.items()}
+        return {**result, "per_image": [dict(table.scores) for table in self._tables]}
+
+    def resample(self, weights: Weights) -> dict[str, Any]:
+        return {key: weights @ values / weights.sum(axis=1) for key, values in self._values.items()}
+
+
+def _tabulate(example: Example) -> _Table:
     overlap = overlap_label_maps(
         example.pred_label_map, example.num_preds, example.target_labels, example.num_targets, example.void
     )
     best_of_preds, best_of_targets = _best_dice(overlap)
     foreground = int(overlap.pred_areas.sum() + overlap.target_areas.sum())
     difference = overlap.num_preds - overlap.num_targets
-    return {
+    scores = {
         "SBD": min(best_of_preds, best_of_targets),
         "BD_pred_gt": best_of_preds,
         "BD_gt_pred": best_of_targets,
@@ -68,6 +90,7 @@ def _score_image(example: Example) -> dict[str, float]:
         "DiC": float(difference),
         "absDiC": float(abs(difference)),
     }
+    return _Table(scores, is_empty=overlap.num_preds == overlap.num_targets == 0)
 
 
 def _best_dice(overlap: LabelOverlap) -> tuple[float, float]:
@@ -83,6 +106,14 @@ def _best_dice(overlap: LabelOverlap) -> tuple[float, float]:
     )
 
 
-def _mean_and_std(values: Sequence[float]) -> dict[str, float]:
+def _mean_and_std(values: Float64[np.ndarray, " images"]) -> dict[str, float]:
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"mean": float(np.mean(values)), "std": spread}
+
+
+CVPPP = Scoring(
+    tabulate=_tabulate,
+    pool=_Pool,
+    rate=lambda table: {"quality": 1.0 if table.is_empty else table.scores["SBD"], **table.scores},
+)
+"""The parts of the protocol."""

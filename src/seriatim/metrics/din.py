@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Float64
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.overlap import overlap_label_maps
-from seriatim.metrics.ranking import THRESHOLDS, ScoredImage, precision_at, rank_classes
+from seriatim.metrics.ranking import THRESHOLDS, RankedImage, RankedPool, ScoredImage, rank_image, rate_ranking
+from seriatim.metrics.scoring import Scoring
 
 
 def evaluate_din(examples: Sequence[Example]) -> dict[str, Any]:
@@ -38,22 +39,23 @@ def evaluate_din(examples: Sequence[Example]) -> dict[str, Any]:
     >>> scores["mAP"][3:5]  # at 0.4 all three (IoU 0.5 each) are right: (1 + 1 + 1) / 2; at 0.5 none is
     [1.5, 0.0]
     """
-    return rank_classes([_score_segments(example) for example in examples], _exceed_any_target, _plain_average)
+    return DIN.pool([DIN.tabulate(example) for example in examples]).result()
 
 
-def _score_segments(example: Example) -> ScoredImage:
+def _tabulate(example: Example) -> RankedImage:
     overlap = overlap_label_maps(
         example.pred_label_map, example.num_preds, example.target_labels, example.num_targets, example.void
     )
     iou: Float64[np.ndarray, "predictions targets"] = np.zeros((example.num_preds, example.num_targets))
     iou[overlap.preds, overlap.targets] = overlap.iou()
     preds, targets = np.flatnonzero(overlap.pred_areas), np.flatnonzero(overlap.target_areas)
-    return ScoredImage(
+    image = ScoredImage(
         iou[np.ix_(preds, targets)],
         example.pred_classes[preds],
         example.pred_scores[preds],
         example.target_classes[targets],
     )
+    return rank_image(image, _exceed_any_target)
 
 
 def _exceed_any_target(
@@ -63,6 +65,22 @@ def _exceed_any_target(
 
 
 def _plain_average(
-    right: Bool[np.ndarray, "predictions thresholds"], num_targets: int
-) -> Float[np.ndarray, " thresholds"]:
-    return (right * precision_at(right)).sum(axis=0) / num_targets
+    gains: Float[np.ndarray, "resamples thresholds right"],
+    hits: Float[np.ndarray, "resamples thresholds right"],
+    seen: Float[np.ndarray, "resamples 1 right"],
+    num_targets: Float[np.ndarray, "resamples 1"],
+) -> Float[np.ndarray, "resamples thresholds"]:
+    """A prediction that counts several times is followed through its copies, each of which is right and seen once more."""
+    total = np.zeros(gains.shape[:2])
+    for copy in range(int(gains.max(initial=0))):
+        precision = (hits - copy) / np.maximum(seen - copy, 1)
+        total += np.where(gains > copy, precision, 0.0).sum(axis=2)
+    return total / num_targets
+
+
+DIN = Scoring(
+    tabulate=_tabulate,
+    pool=lambda tables: RankedPool(tables, _plain_average),
+    rate=lambda table: rate_ranking(table, _plain_average),
+)
+"""The parts of the protocol."""

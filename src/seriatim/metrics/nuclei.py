@@ -1,6 +1,7 @@
 """Protocol `nuclei`: average precision per image and panoptic quality, as StarDist and Cellpose report them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Float64
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.overlap import LabelOverlap, overlap_label_maps
+from seriatim.metrics.scoring import Scoring, Weights
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU at which a pair counts as right for `AP`."""
@@ -45,36 +47,57 @@ def evaluate_nuclei(examples: Sequence[Example]) -> dict[str, Any]:
     >>> scores["PQ"]  # (3/5 + 1) / 2
     0.8
     """
-    per_image = []
-    totals = np.zeros(3)
-    for example in examples:
-        overlap = overlap_label_maps(
-            example.pred_label_map,
-            example.num_preds,
-            example.target_labels,
-            example.num_targets,
-            example.void,
-        )
-        terms = _quality_terms(overlap)
-        totals += terms
-        difference = overlap.num_preds - overlap.num_targets
-        per_image.append(
-            {
-                "AP": {threshold: _precision(overlap, threshold) for threshold in THRESHOLDS},
-                "PQ": _quality(terms),
-                "DiC": float(difference),
-                "absDiC": float(abs(difference)),
-            }
-        )
-    return {
-        "AP": {
-            threshold: float(np.mean([scores["AP"][threshold] for scores in per_image])) for threshold in THRESHOLDS
-        },
-        "PQ": _quality(totals),
-        "DiC": float(np.mean([scores["DiC"] for scores in per_image])),
-        "absDiC": float(np.mean([scores["absDiC"] for scores in per_image])),
-        "per_image": per_image,
-    }
+    return NUCLEI.pool([NUCLEI.tabulate(example) for example in examples]).result()
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Of one image: precision at each threshold, the three terms of the panoptic quality, and the difference in count."""
+
+    precisions: Float64[np.ndarray, " thresholds"]
+    terms: Float64[np.ndarray, " 3"]
+    difference: int
+
+    def scores(self) -> dict[str, Any]:
+        return {
+            "AP": dict(zip(THRESHOLDS, self.precisions.tolist(), strict=True)),
+            "PQ": float(_quality(self.terms)),
+            "DiC": float(self.difference),
+            "absDiC": float(abs(self.difference)),
+        }
+
+
+class _Pool:
+    def __init__(self, tables: Sequence[_Table]) -> None:
+        self._tables = tables
+        self._precisions = np.array([table.precisions for table in tables])
+        self._terms = np.array([table.terms for table in tables])
+        self._differences = np.array([table.difference for table in tables], dtype=np.float64)
+
+    def result(self) -> dict[str, Any]:
+        means = self.resample(np.ones((1, len(self._tables))))
+        return {
+            "AP": {threshold: float(values[0]) for threshold, values in means["AP"].items()},
+            **{key: float(means[key][0]) for key in ("PQ", "DiC", "absDiC")},
+            "per_image": [table.scores() for table in self._tables],
+        }
+
+    def resample(self, weights: Weights) -> dict[str, Any]:
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        return {
+            "AP": dict(zip(THRESHOLDS, (shares @ self._precisions).T, strict=True)),
+            "PQ": _quality(weights @ self._terms),
+            "DiC": shares @ self._differences,
+            "absDiC": shares @ abs(self._differences),
+        }
+
+
+def _tabulate(example: Example) -> _Table:
+    overlap = overlap_label_maps(
+        example.pred_label_map, example.num_preds, example.target_labels, example.num_targets, example.void
+    )
+    precisions = np.array([_precision(overlap, threshold) for threshold in THRESHOLDS])
+    return _Table(precisions, _quality_terms(overlap), overlap.num_preds - overlap.num_targets)
 
 
 def _precision(overlap: LabelOverlap, threshold: float) -> float:
@@ -103,6 +126,14 @@ def _quality_terms(overlap: LabelOverlap) -> Float64[np.ndarray, " 3"]:
     return np.array([iou.sum(), len(iou), overlap.num_preds + overlap.num_targets - 2 * len(iou)], dtype=np.float64)
 
 
-def _quality(terms: Float64[np.ndarray, " 3"]) -> float:
-    iou_sum, right, wrong = terms.tolist()
-    return iou_sum / (right + wrong / 2) if right + wrong else 1.0
+def _quality(terms: Float64[np.ndarray, "*axes 3"]) -> Float64[np.ndarray, "*axes"]:
+    iou_sum, right, wrong = np.moveaxis(terms, -1, 0)
+    return np.divide(iou_sum, right + wrong / 2, out=np.ones_like(iou_sum), where=right + wrong > 0)
+
+
+NUCLEI = Scoring(
+    tabulate=_tabulate,
+    pool=_Pool,
+    rate=lambda table: {"quality": float(table.precisions.mean()), **table.scores()},
+)
+"""The parts of the protocol; the quality of an image is the mean of its precisions."""

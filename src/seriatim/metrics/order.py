@@ -74,16 +74,13 @@ def _places(
     example: Example,
 ) -> tuple[Int64[np.ndarray, " predictions"], Float64[np.ndarray, "predictions 2"]]:
     """Pixels and centre of mass (y, x) of each prediction; the centre of an empty one is 0."""
-    height, width = example.size
     if example.pred_masks is None:
-        labels = example.pred_label_map.ravel()
-        rows, columns = np.divmod(np.arange(labels.size), max(width, 1))
-        counts = [
-            np.bincount(labels, weights, minlength=example.num_preds + 1)[1:] for weights in (None, rows, columns)
-        ]
+        numbers = example.pred_label_map.ravel()
+        positions = np.flatnonzero(numbers)
+        numbers = numbers[positions] - 1
     else:
-        along_rows = example.pred_masks.sum(axis=2, dtype=np.int64)
-        along_columns = example.pred_masks.sum(axis=1, dtype=np.int64)
-        counts = [along_rows.sum(axis=1), along_rows @ np.arange(height), along_columns @ np.arange(width)]
-    areas = counts[0].astype(np.int64)
-    return areas, np.stack(counts[1:], axis=1) / np.maximum(areas, 1)[:, None]
+        numbers, positions = example.pred_runs.pixels(np.arange(example.num_preds))
+    rows, columns = np.divmod(positions, max(example.size[1], 1))
+    areas = np.bincount(numbers, minlength=example.num_preds)
+    sums = [np.bincount(numbers, places, example.num_preds) for places in (rows, columns)]
+    return areas, np.stack(sums, axis=1) / np.maximum(areas, 1)[:, None]

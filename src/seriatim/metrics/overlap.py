@@ -1,13 +1,15 @@
-"""How many pixels each prediction shares with each target, from one count over the pixels.
+"""How many pixels each prediction shares with each target, from one look at the pixels.
 
-Never a loop over pairs of full-size masks: label maps are counted with one `np.bincount` of paired labels, and masks that
-may overlap with one `np.bincount` of the target labels under each mask.
+Never a loop over pairs of full-size masks: maps and masks are cut into the stretches along which nothing changes (see `run_masks`), and
+the lengths of the stretches are added up for every pair.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32, Int64, Integer
+
+from seriatim.metrics.run_masks import RunMasks, Runs, runs_of, segments
 
 _DENSE_CELLS = 1 << 24
 
@@ -89,41 +91,32 @@ def _iou(
     return intersections / np.maximum(unions, 1)
 
 
+Cut = tuple[Int64[np.ndarray, " segments"], Int64[np.ndarray, " segments"]]
+"""First position and length of each stretch of equal labels along the rows of a map."""
+
+
 def count_labels(
-    labels: Integer[np.ndarray, "height width"] | Bool[np.ndarray, "height width"],
+    labels: Integer[np.ndarray, "height width"] | Bool[np.ndarray, "height width"], cut: Cut | None = None
 ) -> tuple[Int64[np.ndarray, " labels"], Int32[np.ndarray, "height width"]]:
     """The labels other than 0 that occur, ascending, and the same map with them numbered 1, 2, ... without gaps.
+
+    Args:
+        labels: 0 background.
+        cut: of the map, where it is known already.
 
     >>> present, dense = count_labels(np.array([[0, 7], [3, 7]]))
     >>> present.tolist(), dense.tolist()
     ([3, 7], [[0, 2], [1, 2]])
     """
-    if not labels.size:
-        return np.zeros(0, dtype=np.int64), labels.astype(np.int32)
-    largest = int(labels.max())
-    if largest > min(max(4 * labels.size, 1 << 16), np.iinfo(np.int32).max):
-        values, inverse = np.unique(labels, return_inverse=True)
-        dense = inverse.reshape(labels.shape).astype(np.int32) + (0 if values[0] == 0 else 1)
-        return values[values != 0].astype(np.int64), dense
-    places = labels.astype(np.int32, copy=False)
-    present = np.flatnonzero(np.bincount(places.ravel(), minlength=1)[1:]) + 1
-    if len(present) == largest:
-        return present, places
-    numbers = np.zeros(largest + 1, dtype=np.int32)
-    numbers[present] = np.arange(1, len(present) + 1)
-    return present, numbers[places]
-
-
-def paint_label_map(masks: Bool[np.ndarray, "predictions height width"]) -> Int32[np.ndarray, "height width"]:
-    """Label map 1..P of masks in the order emitted; the EARLIER one keeps a contested pixel.
-
-    >>> paint_label_map(np.array([[[True, True, False]], [[False, True, True]]])).tolist()
-    [[1, 1, 2]]
-    """
-    labels = np.zeros(masks.shape[1:], dtype=np.int32)
-    for number in range(len(masks), 0, -1):
-        labels[masks[number - 1]] = number
-    return labels
+    flat = labels.ravel()
+    starts, lengths = segments(flat) if cut is None else cut
+    values = flat[starts]
+    present, numbers = np.unique(values, return_inverse=True)
+    first = 1 if len(present) and present[0] == 0 else 0
+    if len(present) == first or present[-1] == len(present) - first:  # 1..G already
+        return present[first:].astype(np.int64), labels.astype(np.int32, copy=False)
+    dense = np.repeat((numbers + 1 - first).astype(np.int32), lengths).reshape(labels.shape)
+    return present[first:].astype(np.int64), dense
 
 
 def overlap_label_maps(
@@ -147,42 +140,50 @@ def overlap_label_maps(
     ([0, 1], [1, 1], [0.5, 0.333])
     """
     width = num_targets + 1
-    codes = pred_labels.astype(np.int64) * width + target_labels
-    codes = codes.ravel() if void is None else codes[~void]
+    preds, targets = pred_labels.ravel(), target_labels.ravel()
+    starts, lengths = segments(preds, targets, *([] if void is None else [void.ravel()]))
+    if void is not None:
+        outside = ~void.ravel()[starts]
+        starts, lengths = starts[outside], lengths[outside]
+    codes = preds[starts].astype(np.int64) * width + targets[starts]
     if (num_preds + 1) * width <= max(_DENSE_CELLS, codes.size):
-        counts = np.bincount(codes, minlength=1)
+        counts = np.bincount(codes, lengths, minlength=1).astype(np.int64)
         pairs = np.flatnonzero(counts)
         counts = counts[pairs]
     else:
-        pairs, counts = np.unique(codes, return_counts=True)
+        pairs, places = np.unique(codes, return_inverse=True)
+        counts = np.bincount(places, lengths, len(pairs)).astype(np.int64)
     preds, targets = np.divmod(pairs, width)
-    pred_areas = np.zeros(num_preds + 1, dtype=np.int64)
-    target_areas = np.zeros(width, dtype=np.int64)
-    np.add.at(pred_areas, preds, counts)
-    np.add.at(target_areas, targets, counts)
+    pred_areas = np.bincount(preds, counts, num_preds + 1).astype(np.int64)
+    target_areas = np.bincount(targets, counts, width).astype(np.int64)
     both = (preds > 0) & (targets > 0)
     return LabelOverlap(pred_areas[1:], target_areas[1:], preds[both] - 1, targets[both] - 1, counts[both])
 
 
 def table_from_masks(
-    masks: Bool[np.ndarray, "predictions height width"],
+    masks: RunMasks | Bool[np.ndarray, "predictions height width"],
     target_labels: Int[np.ndarray, "height width"],
     num_targets: int,
     void: Bool[np.ndarray, "height width"] | None = None,
+    cut: Cut | None = None,
 ) -> MaskOverlap:
     """Shared pixels of masks that may overlap with the labels of a map.
 
     Args:
-        masks: one plane a prediction.
+        masks: of the predictions.
         target_labels: 0 background, at most `num_targets`.
         num_targets: G.
         void: pixels counted apart; none unless given.
+        cut: of `target_labels`, where it is known already.
     """
-    codes, num_codes = _target_codes(target_labels, num_targets, void)
-    counts = np.zeros((len(masks), num_codes), dtype=np.int64)
-    for row, mask in zip(counts, masks, strict=True):
-        row[:] = np.bincount(codes[mask.ravel()], minlength=num_codes)
-    return _split_void(counts, np.bincount(codes, minlength=num_codes), num_targets)
+    if not isinstance(masks, RunMasks):
+        masks = runs_of(masks)
+    layer, num_codes = _layer_of_labels(target_labels, num_targets, void, masks.is_by_column, cut)
+    counts = masks.shared_pixels([layer], num_codes)
+    counts[:, 0] = masks.areas - counts[:, 1:].sum(axis=1)
+    totals = np.bincount(layer.owners, layer.ends - layer.starts, num_codes).astype(np.int64)
+    totals[0] = target_labels.size - totals[1:].sum()
+    return _split_void(counts, totals, num_targets)
 
 
 def table_from_label_map(
@@ -193,22 +194,45 @@ def table_from_label_map(
     void: Bool[np.ndarray, "height width"] | None = None,
 ) -> MaskOverlap:
     """The same table of predictions that come as a label map 1..P."""
-    codes, num_codes = _target_codes(target_labels, num_targets, void)
-    pairs = pred_labels.ravel().astype(np.int64) * num_codes + codes
-    counts = np.bincount(pairs, minlength=(num_preds + 1) * num_codes).reshape(num_preds + 1, num_codes)
+    num_codes = (num_targets + 1) * (1 if void is None else 2)
+    preds, targets = pred_labels.ravel(), target_labels.ravel()
+    starts, lengths = segments(preds, targets, *([] if void is None else [void.ravel()]))
+    pairs = preds[starts].astype(np.int64) * num_codes + targets[starts]
+    if void is not None:
+        pairs += (num_targets + 1) * void.ravel()[starts]
+    counts = np.bincount(pairs, lengths, (num_preds + 1) * num_codes).astype(np.int64)
+    counts = counts.reshape(num_preds + 1, num_codes)
     return _split_void(counts[1:], counts.sum(axis=0), num_targets)
 
 
-def _target_codes(
+def table_of_disjoint(
+    shared: Int64[np.ndarray, "predictions targets"],
+    pred_areas: Int64[np.ndarray, " predictions"],
+    target_areas: Int64[np.ndarray, " targets"],
+) -> MaskOverlap:
+    """The same table where it is known already and nothing is void."""
+    return MaskOverlap(shared, pred_areas, target_areas, shared, pred_areas, target_areas)
+
+
+def _layer_of_labels(
     target_labels: Int[np.ndarray, "height width"],
     num_targets: int,
     void: Bool[np.ndarray, "height width"] | None,
-) -> tuple[Int[np.ndarray, " pixels"], int]:
-    """Target label of each pixel, plus G + 1 where it is void; and the number of such codes."""
-    codes = target_labels.ravel()
+    is_by_column: bool,
+    cut: Cut | None,
+) -> tuple[Runs, int]:
+    """Runs of the target labels, plus G + 1 where they are void, without those of the background; and the number of such codes."""
+    labels = target_labels.T.ravel() if is_by_column else target_labels.ravel()
     if void is None:
-        return codes, num_targets + 1
-    return codes + (num_targets + 1) * void.ravel().astype(np.int32), 2 * (num_targets + 1)
+        starts, lengths = segments(labels) if cut is None or is_by_column else cut
+        codes, num_codes = labels[starts].astype(np.int64), num_targets + 1
+    else:
+        apart = void.T.ravel() if is_by_column else void.ravel()
+        starts, lengths = segments(labels, apart)
+        codes = labels[starts] + (num_targets + 1) * apart[starts].astype(np.int64)
+        num_codes = 2 * (num_targets + 1)
+    there = codes > 0
+    return Runs(starts[there], (starts + lengths)[there], codes[there]), num_codes
 
 
 def _split_void(

@@ -1,12 +1,14 @@
 """Protocol `proposals`: how many objects the first N masks of each image find, as MCG and COB count."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from seriatim.metrics.example import Example
+from seriatim.metrics.scoring import Scoring, Weights, known, ratio
 
 COUNTS = (10, 50)
 """Numbers N of masks an image that are looked at."""
@@ -43,27 +45,76 @@ def evaluate_proposals(examples: Sequence[Example]) -> dict[str, Any]:
     >>> scores["recall"][10], round(scores["mean_best_iou"][10], 4)
     ({0.5: 0.5, 0.7: 0.0, 0.85: 0.0}, 0.3333)
     """
-    best = {num: np.concatenate([_best_iou(example, num) for example in examples]) for num in COUNTS}
-    if not len(best[COUNTS[0]]):
-        return {
-            "recall": {num: dict.fromkeys(RECALL_THRESHOLDS) for num in COUNTS},
-            "average_recall": dict.fromkeys(COUNTS),
-            "mean_best_iou": dict.fromkeys(COUNTS),
+    return PROPOSALS.pool([PROPOSALS.tabulate(example) for example in examples]).result()
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Of one image: its targets, and for each N those found at each threshold, and the sum of their best IoU."""
+
+    num_targets: int
+    found: Float64[np.ndarray, "counts recall_thresholds"]
+    found_for_average: Float64[np.ndarray, "counts average_thresholds"]
+    iou_sum: Float64[np.ndarray, " counts"]
+
+
+class _Pool:
+    def __init__(self, tables: Sequence[_Table]) -> None:
+        self._num_targets = np.array([table.num_targets for table in tables], dtype=np.float64)
+        self._sums = {
+            name: np.array([getattr(table, name) for table in tables])
+            for name in ("found", "found_for_average", "iou_sum")
         }
-    return {
-        "recall": {
-            num: {threshold: float(np.mean(iou > threshold)) for threshold in RECALL_THRESHOLDS}
-            for num, iou in best.items()
-        },
-        "average_recall": {
-            num: float(np.mean([np.mean(iou >= threshold) for threshold in AVERAGE_THRESHOLDS]))
-            for num, iou in best.items()
-        },
-        "mean_best_iou": {num: float(np.mean(iou)) for num, iou in best.items()},
-    }
+
+    def result(self) -> dict[str, Any]:
+        means = self.resample(np.ones((1, len(self._num_targets))))
+        return {
+            "recall": {
+                num: {threshold: known(values[0]) for threshold, values in of_num.items()}
+                for num, of_num in means["recall"].items()
+            },
+            **{
+                key: {num: known(values[0]) for num, values in means[key].items()}
+                for key in ("average_recall", "mean_best_iou")
+            },
+        }
+
+    def resample(self, weights: Weights) -> dict[str, Any]:
+        recall, for_average, mean_iou = (self._share(weights, name) for name in self._sums)
+        return {
+            "recall": {
+                num: dict(zip(RECALL_THRESHOLDS, recall[:, place].T, strict=True)) for place, num in enumerate(COUNTS)
+            },
+            "average_recall": {num: for_average[:, place].mean(axis=-1) for place, num in enumerate(COUNTS)},
+            "mean_best_iou": {num: mean_iou[:, place] for place, num in enumerate(COUNTS)},
+        }
+
+    def _share(self, weights: Weights, name: str) -> Float64[np.ndarray, "resamples ..."]:
+        sums = np.tensordot(weights, self._sums[name], 1)
+        totals = (weights @ self._num_targets).reshape(-1, *[1] * (sums.ndim - 1))
+        return ratio(sums, np.broadcast_to(totals, sums.shape))
+
+
+def _tabulate(example: Example) -> _Table:
+    best = np.array([_best_iou(example, num) for num in COUNTS])
+    return _Table(
+        num_targets=best.shape[1],
+        found=(best[:, :, None] > np.array(RECALL_THRESHOLDS)).sum(axis=1, dtype=np.float64),
+        found_for_average=(best[:, :, None] >= np.array(AVERAGE_THRESHOLDS)).sum(axis=1, dtype=np.float64),
+        iou_sum=best.sum(axis=1),
+    )
+
+
+def _rate(table: _Table) -> dict[str, Any]:
+    result = _Pool([table]).result()
+    return {"quality": result["mean_best_iou"][COUNTS[-1]], **result}
 
 
 def _best_iou(example: Example, num: int) -> Float64[np.ndarray, " targets"]:
     """Best IoU of each target with a pixel outside void over the first `num` predictions; 0 without any."""
     overlap = example.overlap
     return overlap.valid_iou()[:num, overlap.valid_target_areas > 0].max(axis=0, initial=0.0)
+
+
+PROPOSALS = Scoring(tabulate=_tabulate, pool=_Pool, rate=_rate)
+"""The parts of the protocol; the quality of an image is the mean best IoU of 50 masks, and unknown without a target."""

@@ -7,7 +7,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.ranking import THRESHOLDS, ScoredImage, best_from_here_on, precision_at, rank_classes
+from seriatim.metrics.ranking import (
+    THRESHOLDS,
+    RankedImage,
+    RankedPool,
+    ScoredImage,
+    best_from_here_on,
+    precision_of,
+    rank_image,
+    rate_ranking,
+)
+from seriatim.metrics.scoring import Scoring
 
 
 def evaluate_sds(examples: Sequence[Example]) -> dict[str, Any]:
@@ -39,11 +49,11 @@ def evaluate_sds(examples: Sequence[Example]) -> dict[str, Any]:
     >>> scores["mAP"][6:]  # at 0.7 the first is right (IoU 0.75) and the second comes late; from 0.8 on only the second
     [1.0, 0.5, 0.5]
     """
-    images = [
-        ScoredImage(example.overlap.iou(), example.pred_classes, example.pred_scores, example.target_classes)
-        for example in examples
-    ]
-    return rank_classes(images, _take_best_free, _area_under_envelope)
+    return SDS.pool([SDS.tabulate(example) for example in examples]).result()
+
+
+def _tabulate(example: Example) -> RankedImage:
+    return rank_image(ScoredImage.of_masks(example), _take_best_free)
 
 
 def _take_best_free(
@@ -55,8 +65,13 @@ def _take_best_free(
         return right
     thresholds = np.array(THRESHOLDS)
     rows = np.arange(len(THRESHOLDS))
+    near = iou > THRESHOLDS[0]
+    alone = near[:, near.sum(axis=0) == 1].any(axis=1) & (
+        near.sum(axis=1) == 1
+    )  # asks for a target that no other asks for
+    right[alone] = iou[alone].max(axis=1, initial=0.0)[:, None] > thresholds
     taken = np.zeros((len(THRESHOLDS), num_targets), dtype=bool)
-    for index in np.flatnonzero(iou.max(axis=1) > THRESHOLDS[0]):
+    for index in np.flatnonzero(near.any(axis=1) & ~alone):
         free = np.where(taken, -1.0, iou[index])
         best = free.argmax(axis=1)
         hit = free[rows, best] > thresholds
@@ -66,7 +81,18 @@ def _take_best_free(
 
 
 def _area_under_envelope(
-    right: Bool[np.ndarray, "predictions thresholds"], num_targets: int
-) -> Float[np.ndarray, " thresholds"]:
+    gains: Float[np.ndarray, "resamples thresholds right"],
+    hits: Float[np.ndarray, "resamples thresholds right"],
+    seen: Float[np.ndarray, "resamples 1 right"],
+    num_targets: Float[np.ndarray, "resamples 1"],
+) -> Float[np.ndarray, "resamples thresholds"]:
     """Recall grows by 1/#targets at every right prediction, at the best precision from there on."""
-    return (right * best_from_here_on(precision_at(right))).sum(axis=0) / num_targets
+    return (gains * best_from_here_on(precision_of(hits, seen))).sum(axis=2) / num_targets
+
+
+SDS = Scoring(
+    tabulate=_tabulate,
+    pool=lambda tables: RankedPool(tables, _area_under_envelope),
+    rate=lambda table: rate_ranking(table, _area_under_envelope),
+)
+"""The parts of the protocol."""

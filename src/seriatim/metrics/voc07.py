@@ -7,7 +7,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.ranking import THRESHOLDS, ScoredImage, precision_at, rank_classes
+from seriatim.metrics.ranking import (
+    THRESHOLDS,
+    RankedImage,
+    RankedPool,
+    ScoredImage,
+    best_from_here_on,
+    precision_of,
+    rank_image,
+    rate_ranking,
+)
+from seriatim.metrics.scoring import Scoring
 
 _RECALLS = np.arange(11) * 0.1
 """The eleven points as the programs have them: the fourth is 0.30000000000000004, which a recall of 3/10 misses."""
@@ -43,11 +53,11 @@ def evaluate_voc07(examples: Sequence[Example]) -> dict[str, Any]:
     >>> round(scores["mAP"][4], 4)  # one of two targets: precision 1 at the six recalls up to 0.5
     0.5455
     """
-    images = [
-        ScoredImage(example.overlap.iou(), example.pred_classes, example.pred_scores, example.target_classes)
-        for example in examples
-    ]
-    return rank_classes(images, _take_best_of_all, _mean_of_eleven_points)
+    return VOC07.pool([VOC07.tabulate(example) for example in examples]).result()
+
+
+def _tabulate(example: Example) -> RankedImage:
+    return rank_image(ScoredImage.of_masks(example), _take_best_of_all)
 
 
 def _take_best_of_all(
@@ -67,8 +77,21 @@ def _take_best_of_all(
 
 
 def _mean_of_eleven_points(
-    right: Bool[np.ndarray, "predictions thresholds"], num_targets: int
-) -> Float[np.ndarray, " thresholds"]:
-    recall, precision = np.cumsum(right, axis=0) / num_targets, precision_at(right)
-    best = [np.where(recall >= point, precision, 0.0).max(axis=0) for point in _RECALLS]
-    return np.mean(best, axis=0)
+    gains: Float[np.ndarray, "resamples thresholds right"],
+    hits: Float[np.ndarray, "resamples thresholds right"],
+    seen: Float[np.ndarray, "resamples 1 right"],
+    num_targets: Float[np.ndarray, "resamples 1"],
+) -> Float[np.ndarray, "resamples thresholds"]:
+    """Of each right prediction, the points that the recall passes there, at the best precision from there on."""
+    del gains
+    passed = np.searchsorted(_RECALLS, hits / num_targets[:, :, None], side="right")
+    best = best_from_here_on(precision_of(hits, seen))
+    return (best * np.diff(passed, axis=2, prepend=0)).sum(axis=2) / len(_RECALLS)
+
+
+VOC07 = Scoring(
+    tabulate=_tabulate,
+    pool=lambda tables: RankedPool(tables, _mean_of_eleven_points),
+    rate=lambda table: rate_ranking(table, _mean_of_eleven_points),
+)
+"""The parts of the protocol."""

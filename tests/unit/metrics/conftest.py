@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from pycocotools import mask as mask_api
 
+from seriatim.core.instances import Instance, Instances
 from seriatim.metrics import Example
 
 
@@ -39,6 +41,56 @@ def _make_examples(seed, num_images=3, scale=1, void=False, crowds=False, distan
     return examples
 
 
+def _make_overlapping(seed, num_images=3, scale=1, classes=2):
+    """Targets of any overlap with crowds, as planes, with predictions near them: arguments of an `Example`, a dict an image."""
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(num_images):
+        size = (int(rng.integers(1, 5)), int(rng.integers(1, 6)))
+        num_targets, num_preds = int(rng.integers(0, 6)), int(rng.integers(0, 8))
+        targets = rng.random((num_targets, *size)) < rng.choice([0.3, 0.6, 0.9])
+        targets[:, 0, 0] |= ~targets.any(axis=(1, 2))
+        preds = rng.random((num_preds, *size)) < rng.choice([0.2, 0.5])
+        for index in range(num_preds):
+            if num_targets and rng.random() < 0.7:
+                preds[index] = targets[rng.integers(num_targets)] ^ (rng.random(size) < 0.1)
+        images.append(
+            {
+                "target_masks": targets.repeat(scale, axis=1).repeat(scale, axis=2),
+                "target_classes": rng.integers(1, classes + 1, num_targets),
+                "target_crowd": rng.random(num_targets) < 0.25,
+                "pred_masks": preds.repeat(scale, axis=1).repeat(scale, axis=2),
+                "pred_scores": rng.choice([0.2, 0.5, 0.8, 0.9], num_preds),
+                "pred_classes": rng.integers(1, classes + 1, num_preds),
+            }
+        )
+    return images
+
+
+def _encode(planes):
+    return [mask_api.encode(np.asfortranarray(plane.astype(np.uint8))) for plane in planes]
+
+
+def _cut_out(planes):
+    nothing = Instance((0, 0, 0, 0), np.zeros((0, 0), dtype=bool))
+    return Instances(planes.shape[1:], [Instance.from_mask(plane) or nothing for plane in planes])
+
+
 @pytest.fixture(scope="session")
 def make_examples():
     return _make_examples
+
+
+@pytest.fixture(scope="session")
+def make_overlapping():
+    return _make_overlapping
+
+
+@pytest.fixture(scope="session")
+def encode():
+    return _encode
+
+
+@pytest.fixture(scope="session")
+def cut_out():
+    return _cut_out

@@ -225,3 +225,23 @@ def test_equals_the_rules_on_pixel_sets(make_examples, seed, scale, void, far):
                 assert scores["AP50"] == pytest.approx(expected[0], abs=1e-12)
     values = [scores["AP"] for scores in found["per_class"].values() if scores["AP"] is not None]
     assert found["AP"] == (pytest.approx(np.mean(values)) if values else None)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_crowds_as_masks_count_as_crowds_of_the_label_map(make_examples, seed):
+    labelled, as_masks = [], []
+    for one in make_examples(seed, scale=20, void=True, crowds=True, distances=True):
+        planes = one.target_labels == np.arange(1, one.num_targets + 1)[:, None, None]
+        shared = {
+            "target_classes": one.target_classes,
+            "target_crowd": one.target_crowd,
+            "target_distances": one.target_distances,
+            "target_distance_confidences": one.target_distance_confidences,
+            "pred_masks": one.pred_masks,
+            "pred_scores": one.pred_scores,
+            "pred_classes": one.pred_classes,
+        }
+        outside = one.void & ~planes[one.target_crowd].any(axis=0)
+        labelled.append(Example(one.target_labels, void=outside, **shared))
+        as_masks.append(Example(target_masks=planes, void=one.void, **shared))
+    assert evaluate(as_masks, protocol="cityscapes") == evaluate(labelled, protocol="cityscapes")

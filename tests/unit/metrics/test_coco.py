@@ -25,40 +25,43 @@ def score(*examples):
 
 def reference(examples):
     """pycocotools from run-length codes to numbers, on files as it would read them."""
+    return reference_of_planes(
+        [
+            {
+                "target_masks": e.target_labels == np.arange(1, e.num_targets + 1)[:, None, None],
+                "target_classes": e.target_classes,
+                "target_crowd": e.target_crowd,
+                "pred_masks": e.pred_masks,
+                "pred_scores": e.pred_scores,
+                "pred_classes": e.pred_classes,
+            }
+            for e in examples
+        ]
+    )
 
-    def encode(plane):
-        return mask_api.encode(np.asfortranarray(plane.astype(np.uint8)))
 
-    categories = {int(c) for example in examples for c in (*example.target_classes, *example.pred_classes)}
-    images = [{"id": k, "height": e.size[0], "width": e.size[1]} for k, e in enumerate(examples, start=1)]
-    common = {"images": images, "categories": [{"id": category} for category in sorted(categories)]}
+def reference_of_planes(images):
+    def annotate(image_id, image, kind):
+        codes = [mask_api.encode(np.asfortranarray(plane.astype(np.uint8))) for plane in image[f"{kind}_masks"]]
+        for index, code in enumerate(codes):
+            yield {
+                "image_id": image_id,
+                "category_id": int(image[f"{kind}_classes"][index]),
+                "segmentation": code,
+                "area": float(image[f"{kind}_areas"][index]) if f"{kind}_areas" in image else int(mask_api.area(code)),
+            }
+
     targets, preds = [], []
-    for image_id, example in enumerate(examples, start=1):
-        for j in range(example.num_targets):
-            code = encode(example.target_labels == j + 1)
-            targets.append(
-                {
-                    "id": len(targets) + 1,
-                    "image_id": image_id,
-                    "category_id": int(example.target_classes[j]),
-                    "iscrowd": int(example.target_crowd[j]),
-                    "segmentation": code,
-                    "area": int(mask_api.area(code)),
-                }
-            )
-        for i in range(example.num_preds):
-            code = encode(example.pred_masks[i])
-            preds.append(
-                {
-                    "id": len(preds) + 1,
-                    "image_id": image_id,
-                    "category_id": int(example.pred_classes[i]),
-                    "iscrowd": 0,
-                    "segmentation": code,
-                    "area": int(mask_api.area(code)),
-                    "score": float(example.pred_scores[i]),
-                }
-            )
+    for image_id, image in enumerate(images, start=1):
+        for one, crowd in zip(annotate(image_id, image, "target"), image["target_crowd"], strict=True):
+            targets.append({**one, "iscrowd": int(crowd), "id": len(targets) + 1})
+        for one, certainty in zip(annotate(image_id, image, "pred"), image["pred_scores"], strict=True):
+            preds.append({**one, "iscrowd": 0, "score": float(certainty), "id": len(preds) + 1})
+    sizes = [image["target_masks"].shape[1:] for image in images]
+    common = {
+        "images": [{"id": k, "height": size[0], "width": size[1]} for k, size in enumerate(sizes, start=1)],
+        "categories": [{"id": category} for category in sorted({one["category_id"] for one in targets + preds})],
+    }
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
         for annotations in (targets, preds):
@@ -149,3 +152,50 @@ def test_more_than_a_hundred_predictions():
     planes[:11] = [target == k for k in range(1, 12)]
     example = Example(target, pred_masks=planes, pred_scores=rng.choice([0.3, 0.6], 130))
     assert list(score(example).values()) == pytest.approx(reference([example]), abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1, 15, 40]))
+def test_targets_that_overlap_and_crowds_equal_pycocotools(make_overlapping, seed, scale):
+    images = make_overlapping(seed, scale=scale)
+    found = score(*(Example(**image) for image in images))
+    assert list(found.values()) == pytest.approx(reference_of_planes(images), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_targets_are_small_or_large_by_the_areas_that_are_stated(make_overlapping, seed):
+    images = make_overlapping(seed, num_images=8, scale=20)
+    for image in images:
+        image["target_areas"] = np.random.default_rng(seed).uniform(100, 20_000, len(image["target_masks"]))
+        image["pred_masks"] = image["target_masks"]
+        image["pred_scores"] = np.random.default_rng(seed).random(len(image["target_masks"]))
+        image["pred_classes"] = image["target_classes"]
+    found = score(*(Example(**image) for image in images))
+    assert found != score(*(Example(**{**image, "target_areas": None}) for image in images))
+    assert list(found.values()) == pytest.approx(reference_of_planes(images), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_kind_of_masks_scores_alike(make_overlapping, encode, cut_out, seed):
+    images = [image for image in make_overlapping(seed, num_images=6, scale=9) if len(image["target_masks"])]
+    expected = score(*(Example(**image) for image in images))
+    for change_target in (encode, cut_out, lambda planes: planes):
+        for change_pred in (encode, cut_out, lambda planes: planes):
+            changed = [
+                Example(
+                    **{
+                        **image,
+                        "target_masks": change_target(image["target_masks"]),
+                        "pred_masks": change_pred(image["pred_masks"]),
+                    }
+                )
+                for image in images
+            ]
+            assert score(*changed) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_target_that_others_hide_counts_whole():
+    masks_of_two = masks([1, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0])
+    hidden = Example(target_masks=masks_of_two, pred_masks=masks([1, 1, 0, 0]))
+    assert hidden.num_targets == 2
+    assert score(hidden)["AR100"] == pytest.approx(1 / 3)

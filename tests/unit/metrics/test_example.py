@@ -76,6 +76,66 @@ def test_a_label_map_is_never_expanded():
     assert repr(example) == "Example(1000 x 1000, 15 targets, 15 predictions)"
 
 
+def test_smaller_targets_lie_in_front_in_the_label_map(encode, cut_out):
+    planes = np.array([[[1, 1, 1, 1]], [[0, 1, 1, 0]], [[0, 0, 1, 1]]], dtype=bool)
+    for masks in (planes, encode(planes), cut_out(planes)):
+        example = Example(target_masks=masks, target_classes=[4, 5, 6], pred_masks=[])
+        assert example.target_labels.tolist() == [[1, 2, 2, 3]]
+        assert example.target_classes.tolist() == [4, 5, 6]
+        assert example.whole_targets.areas.tolist() == [4, 2, 2]
+
+
+def test_a_target_that_keeps_no_pixel_is_none_of_the_label_map():
+    planes = np.array([[[1, 1, 0]], [[1, 0, 0]], [[0, 1, 0]]], dtype=bool)
+    example = Example(target_masks=planes, target_classes=[4, 5, 6], pred_masks=[])
+    assert (example.target_labels.tolist(), example.target_classes.tolist()) == ([[1, 2, 0]], [5, 6])
+    assert example.whole_targets.classes.tolist() == [4, 5, 6]
+
+
+def test_targets_apart_score_as_their_label_map(make_examples, encode):
+    for seed in range(10):
+        for given in make_examples(seed, scale=3):
+            planes = given.target_labels == np.arange(1, given.num_targets + 1)[:, None, None]
+            kept = {
+                "target_classes": given.target_classes,
+                "pred_scores": given.pred_scores,
+                "pred_classes": given.pred_classes,
+            }
+            for preds in (given.pred_masks, encode(given.pred_masks)):
+                example = Example(target_masks=planes, pred_masks=preds, **kept)
+                assert (example.overlap.intersections == given.overlap.intersections).all()
+                assert (example.overlap.target_areas == given.overlap.target_areas).all()
+                assert (example.target_labels == given.target_labels).all()
+                assert (example.pred_label_map == given.pred_label_map).all()
+
+
+def test_crowds_that_come_as_masks_are_void_where_no_object_is():
+    planes = np.array([[[1, 1, 0, 0]], [[0, 1, 1, 0]]], dtype=bool)
+    example = Example(
+        target_masks=planes,
+        target_crowd=[False, True],
+        target_distances=[5.0, 7.0],
+        target_distance_confidences=[1.0, 0.5],
+        void=np.array([[False, False, True, True]]),
+        pred_masks=[],
+    )
+    assert (example.num_targets, example.target_crowd.tolist()) == (1, [False])
+    assert example.void.tolist() == [[False, False, True, True]]
+    assert Example(target_masks=planes, target_crowd=[False, True], pred_masks=[]).void.tolist() == [[0, 0, 1, 0]]
+    labelled = example.with_crowds_labelled()
+    assert labelled.target_labels.tolist() == [[1, 1, 2, 0]]
+    assert (labelled.target_crowd.tolist(), labelled.target_distances.tolist()) == ([False, True], [5.0, 7.0])
+    assert labelled.void.tolist() == [[False, False, False, True]]
+
+
+def test_predictions_as_a_label_map_meet_targets_as_masks(encode):
+    planes = np.array([[[1, 1, 1, 1]], [[0, 1, 1, 0]]], dtype=bool)
+    for masks in (planes, encode(planes)):
+        example = Example(target_masks=masks, pred_labels=np.array([[0, 1, 1, 3]]), pred_scores=[0.3, 0.2, 0.1])
+        assert example.whole_targets.intersections.tolist() == [[2, 2], [0, 0], [1, 0]]
+        assert example.overlap.intersections.tolist() == [[0, 2], [0, 0], [1, 0]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -96,6 +156,14 @@ def test_a_label_map_is_never_expanded():
             DataError,
             "target_distances: expected numbers, came NaN",
         ),
+        ({"target_labels": None}, ConfigError, "target_labels and target_masks: give one of them"),
+        ({"target_masks": MASKS}, ConfigError, "target_labels and target_masks: give one of them"),
+        ({"target_labels": None, "target_masks": MASKS, "target_classes": [1]}, ShapeError, "one a target"),
+        ({"target_labels": None, "target_masks": MASKS.astype(int)}, ShapeError, "target_masks: expected bool"),
+        ({"target_labels": None, "target_masks": []}, ShapeError, "target_masks: expected bool"),
+        ({"target_labels": None, "target_masks": [{"size": [2]}]}, DataError, "a size of two numbers"),
+        ({"pred_masks": [{"size": [2, 3], "counts": "6"}]}, ShapeError, "pred_masks: of an image of"),
+        ({"pred_masks": [{"size": [2, 2], "counts": "3"}]}, DataError, r"pred_masks\[0\]: run lengths add up"),
         ({"pred_masks": None}, ConfigError, "give one of them"),
         ({"pred_labels": TARGET}, ConfigError, "give one of them"),
         ({"pred_masks": MASKS.astype(np.uint8)}, ShapeError, "pred_masks: expected bool"),

@@ -1,0 +1,334 @@
+"""Masks of one image as runs of set pixels, so that their overlaps are sums over intervals and no pixel is looked at for a pair.
+
+A run is a half-open interval of positions in the image read along its rows or along its columns. Planes, cut-out masks, label maps and
+COCO's run-length codes (which go along columns) all come down to runs; only planes and label maps are read pixel by pixel, once.
+
+Source of the codes: the COCO mask API's format. A compressed code has groups of five bits (a character less 48), bit six says "more
+follows", and from the fourth number on each is the difference to the one two before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, Int32, Int64, Integer
+
+from seriatim.core.errors import DataError, ShapeError
+from seriatim.core.instances import Instances
+from seriatim.core.shapes import Size
+
+Masks = Bool[np.ndarray, "masks height width"] | Instances | Sequence[Mapping[str, Any]]
+"""Masks that may overlap: bool planes, instances, or COCO's run-length codes (`{"size": [height, width], "counts": ...}`)."""
+
+MOST_PLAIN = 4096
+"""Values up to which a search for changes goes value by value."""
+
+MOST_GROUPS = 7
+"""Characters of one number of a code at the most: 33 bits and a sign."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Runs in the order of their starts that do not overlap, each of a mask.
+
+    Attributes:
+        starts: first position of each run.
+        ends: position after the last.
+        owners: number of its mask, from 0.
+    """
+
+    starts: Int64[np.ndarray, " runs"]
+    ends: Int64[np.ndarray, " runs"]
+    owners: Int64[np.ndarray, " runs"]
+
+
+@dataclass(frozen=True, eq=False)
+class RunMasks:
+    """Masks of one image that may overlap.
+
+    Attributes:
+        size: (height, width) of the image.
+        is_by_column: whether positions count along the columns, as in COCO's codes, and not along the rows.
+        count: number of masks, empty ones among them.
+        starts: first position of each run; the runs of a mask stand together, in their order.
+        ends: position after the last.
+        owners: number of its mask, ascending.
+    """
+
+    size: Size
+    is_by_column: bool
+    count: int
+    starts: Int64[np.ndarray, " runs"]
+    ends: Int64[np.ndarray, " runs"]
+    owners: Int64[np.ndarray, " runs"]
+
+    @cached_property
+    def areas(self) -> Int64[np.ndarray, " masks"]:
+        """Pixels of each mask."""
+        return np.bincount(self.owners, self.ends - self.starts, self.count).astype(np.int64)
+
+    @cached_property
+    def layers(self) -> list[Runs]:
+        """The masks in layers, in each of which none overlaps another; one layer where no mask overlaps another."""
+        order = np.argsort(self.starts, kind="stable")
+        left = Runs(self.starts[order], self.ends[order], self.owners[order])
+        layers = []
+        while len(left.starts):
+            reach = np.maximum.accumulate(left.ends)
+            late = np.unique(left.owners[1:][left.starts[1:] < reach[:-1]])
+            is_late = np.isin(left.owners, late)
+            if is_late.all():  # each begins inside another one somewhere: one of them makes a layer
+                is_late = left.owners != late[0]
+            layers.append(_part(left, ~is_late))
+            left = _part(left, is_late)
+        return layers
+
+    def shared_pixels(self, layers: Sequence[Runs], count: int) -> Int64[np.ndarray, "masks others"]:
+        """Pixels that each mask shares with each of the `count` masks that stand in `layers`.
+
+        >>> first = runs_of(np.array([[[True, True, False]]]))
+        >>> both = runs_of(np.array([[[True, False, False]], [[False, True, True]]]))
+        >>> first.shared_pixels(both.layers, both.count).tolist()
+        [[1, 1]]
+        """
+        table = np.zeros(self.count * count)
+        for layer in layers:
+            first = np.searchsorted(layer.ends, self.starts, side="right")
+            number = np.searchsorted(layer.starts, self.ends, side="left") - first
+            run = np.repeat(np.arange(len(number)), number)
+            piece = np.arange(len(run)) + np.repeat(first - (np.cumsum(number) - number), number)
+            shared = np.minimum(self.ends[run], layer.ends[piece]) - np.maximum(self.starts[run], layer.starts[piece])
+            table += np.bincount(self.owners[run] * count + layer.owners[piece], shared, len(table))
+        return table.astype(np.int64).reshape(self.count, count)
+
+    def pixels(self, order: Int[np.ndarray, " chosen"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        """Place in `order` and position (along the rows) of every pixel of the masks in `order`, one mask after the other."""
+        place = np.full(self.count, -1)
+        place[order] = np.arange(len(order))
+        runs = np.flatnonzero(place[self.owners] >= 0)
+        runs = runs[np.argsort(place[self.owners[runs]], kind="stable")]
+        lengths = self.ends[runs] - self.starts[runs]
+        first = self.starts[runs] - (np.cumsum(lengths) - lengths)
+        positions = np.repeat(first, lengths) + np.arange(int(lengths.sum()))
+        if self.is_by_column:
+            columns, rows = np.divmod(positions, self.size[0])
+            positions = rows * self.size[1] + columns
+        return np.repeat(place[self.owners[runs]], lengths), positions
+
+    def paint(self, order: Int[np.ndarray, " chosen"]) -> Int32[np.ndarray, "height width"]:
+        """Label map (mask number plus 1) of the masks in `order`, each painted over those before it."""
+        labels = np.zeros(self.size[0] * self.size[1], dtype=np.int32)
+        places, positions = self.pixels(order)
+        labels[positions] = order[places] + 1
+        return labels.reshape(self.size)
+
+
+def _part(runs: Runs, chosen: Bool[np.ndarray, " runs"]) -> Runs:
+    return Runs(runs.starts[chosen], runs.ends[chosen], runs.owners[chosen])
+
+
+def runs_of(masks: Any, is_by_column: bool = False, where: str = "masks") -> RunMasks:
+    """The runs of masks of any kind.
+
+    Args:
+        masks: see `Masks`; checked planes.
+        is_by_column: along the columns; codes are always.
+        where: what messages call the masks.
+
+    Raises:
+        DataError: if a code is damaged.
+        ShapeError: if codes are of several sizes.
+    """
+    if isinstance(masks, np.ndarray):
+        return _runs_of_planes(masks, is_by_column)
+    if isinstance(masks, Instances):
+        return _runs_of_instances(masks, is_by_column)
+    return runs_of_codes(masks, where)
+
+
+def _runs_of_planes(planes: Bool[np.ndarray, "masks height width"], is_by_column: bool) -> RunMasks:
+    count, height, width = planes.shape
+    pixels = np.ascontiguousarray(planes.transpose(0, 2, 1) if is_by_column else planes).ravel()
+    num = height * width
+    borders = changes(pixels)
+    if num and count:
+        firsts = np.arange(count) * num
+        begins, ends = pixels[firsts], pixels[firsts + num - 1]
+        whole = firsts[1:][begins[1:] & ends[:-1]]  # a mask ends and the next begins, where the pixels do not change
+        extra = [whole, whole, firsts[:1][begins[:1]], firsts[-1:][ends[-1:]] + num]
+        if any(map(len, extra)):
+            borders = np.sort(np.concatenate([borders, *extra]))
+    starts, ends = borders[0::2], borders[1::2]
+    owners = starts // max(num, 1)
+    return RunMasks((height, width), is_by_column, count, starts - owners * num, ends - owners * num, owners)
+
+
+def _runs_of_instances(found: Instances, is_by_column: bool) -> RunMasks:
+    starts, ends, owners = [], [], []
+    across = found.size[0] if is_by_column else found.size[1]
+    for number, instance in enumerate(found):
+        mask, y0, x0 = instance.mask, instance.box[0], instance.box[1]
+        if is_by_column:
+            mask, y0, x0 = mask.T, x0, y0
+        width = mask.shape[1] + 1
+        framed = np.zeros(mask.shape[0] * width + 1, dtype=bool)
+        framed[1:].reshape(-1, width)[:, :-1] = mask
+        rows, columns = np.divmod(changes(framed) - 1, width)
+        borders = (rows + y0) * across + columns + x0
+        starts.append(borders[0::2])
+        ends.append(borders[1::2])
+        owners.append(np.full(len(borders) // 2, number))
+    return RunMasks(found.size, is_by_column, len(found), _joined(starts), _joined(ends), _joined(owners))
+
+
+def runs_of_labels(labels: Int32[np.ndarray, "height width"], count: int, is_by_column: bool = False) -> RunMasks:
+    """The runs of a label map 0, 1..`count`, which need not have every label."""
+    flat = (labels.T if is_by_column else labels).ravel()
+    starts, lengths = segments(flat)
+    owners = flat[starts].astype(np.int64) - 1
+    order = np.argsort(owners, kind="stable")
+    order = order[np.searchsorted(owners[order], 0) :]
+    starts, lengths = starts[order], lengths[order]
+    size = (labels.shape[0], labels.shape[1])
+    return RunMasks(size, is_by_column, count, starts, starts + lengths, owners[order])
+
+
+def _joined(parts: list[Int64[np.ndarray, " _"]]) -> Int64[np.ndarray, " runs"]:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def changes(values: Integer[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> Int64[np.ndarray, " borders"]:
+    """Positions of the values that differ from the one before.
+
+    >>> changes(np.array([5, 5, 7, 7, 5])).tolist()
+    [2, 4]
+    """
+    if values.dtype != bool or len(values) < MOST_PLAIN or len(values) % 8 or not values.flags.c_contiguous:
+        return _plain_changes(values)
+    words = values.view(
+        np.uint64
+    )  # eight at a time: a word that equals the one before hides no change, unless it is mixed
+    firsts = np.concatenate(([0], _plain_changes(words)))
+    framed = np.empty((len(firsts), 9), dtype=bool)
+    framed[:, 1:] = values.reshape(-1, 8)[firsts]
+    framed[:, 0] = values[np.maximum(firsts * 8 - 1, 0)]
+    differs = framed[:, 1:] != framed[:, :-1]
+    is_repeated = np.diff(firsts, append=len(words)) > 1
+    if differs[is_repeated, 1:].any():
+        return _plain_changes(values)
+    places = np.flatnonzero(differs)
+    return firsts[places >> 3] * 8 + (places & 7)
+
+
+def _plain_changes(values: Integer[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> Int64[np.ndarray, " borders"]:
+    return np.flatnonzero(values[1:] != values[:-1]) + 1
+
+
+def segments(
+    values: Integer[np.ndarray, " n"] | Bool[np.ndarray, " n"],
+    *more: Bool[np.ndarray, " n"] | Integer[np.ndarray, " n"],
+) -> tuple[Int64[np.ndarray, " segments"], Int64[np.ndarray, " segments"]]:
+    """First position and length of each stretch over which none of the arrays changes.
+
+    >>> [part.tolist() for part in segments(np.array([5, 5, 7, 7]), np.array([0, 0, 0, 1]))]
+    [[0, 2, 3], [2, 1, 1]]
+    """
+    if not len(values):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    if more:
+        differs = values[1:] != values[:-1]
+        for other in more:
+            differs |= other[1:] != other[:-1]
+        inner = np.flatnonzero(differs) + 1
+    else:
+        inner = changes(values)
+    starts = np.concatenate(([0], inner))
+    return starts, np.diff(starts, append=len(values))
+
+
+def runs_of_codes(codes: Sequence[Mapping[str, Any]], where: str = "masks") -> RunMasks:
+    """The runs of COCO's run-length codes, compressed (text) or plain (lists), all of one size.
+
+    Args:
+        codes: at least one.
+        where: what messages call them.
+
+    Raises:
+        DataError: naming the code that is damaged.
+        ShapeError: if their sizes differ.
+
+    >>> found = runs_of_codes([{"size": [4, 2], "counts": "125"}])
+    >>> found.starts.tolist(), found.ends.tolist(), found.areas.tolist()
+    ([1], [3], [2])
+    """
+    size = _code_size(codes, where)
+    num = size[0] * size[1]
+    values, lengths = _read_counts([code.get("counts") for code in codes], where)
+    owners = np.repeat(np.arange(len(codes)), lengths)
+    outside = np.flatnonzero((values < 0) | (values > num))
+    if len(outside):
+        raise DataError(f"{where}[{owners[outside[0]]}]: a run of {values[outside[0]]} pixels in an image of {num}")
+    sums = np.bincount(owners, values, len(codes))
+    if (sums != num).any():
+        wrong = int(np.flatnonzero(sums != num)[0])
+        raise DataError(f"{where}[{wrong}]: run lengths add up to {int(sums[wrong])} pixels, the image has {num}")
+    borders = np.cumsum(values)  # over all codes, each of which adds up to the same number
+    places = np.arange(len(values)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    last = np.flatnonzero((places % 2 == 1) & (values > 0))
+    offsets = owners[last] * num
+    return RunMasks(size, True, len(codes), borders[last - 1] - offsets, borders[last] - offsets, owners[last])
+
+
+def _code_size(codes: Sequence[Mapping[str, Any]], where: str) -> Size:
+    sizes = set()
+    for index, code in enumerate(codes):
+        size = code.get("size") if isinstance(code, Mapping) else None
+        if not isinstance(size, list | tuple) or len(size) != 2:
+            raise DataError(f"{where}[{index}]: expected a run-length code with a size of two numbers")
+        sizes.add((int(size[0]), int(size[1])))
+    if len(sizes) != 1:
+        raise ShapeError(f"{where}: expected run-length codes of one size, came {sorted(sizes)}")
+    return sizes.pop()
+
+
+def _read_counts(counts: Sequence[Any], where: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " codes"]]:
+    """The numbers of all codes one after the other, and how many each has."""
+    texts = [one.encode() if isinstance(one, str) else one for one in counts]
+    if all(isinstance(text, bytes) for text in texts):
+        return _decompress(texts, where)
+    parts = []
+    for index, text in enumerate(texts):
+        if isinstance(text, bytes):
+            parts.append(_decompress([text], f"{where}[{index}]")[0])
+            continue
+        part = np.asarray(text)
+        if part.ndim != 1 or (part.dtype.kind not in "iu" and len(part)):
+            raise DataError(f"{where}[{index}]: expected counts, a text or a list of integers")
+        parts.append(part.astype(np.int64))
+    return np.concatenate(parts), np.array([len(part) for part in parts])
+
+
+def _decompress(texts: Sequence[bytes], where: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " codes"]]:
+    groups = np.frombuffer(b"".join(texts), dtype=np.uint8).astype(np.int64) - 48
+    borders = np.cumsum([len(text) for text in texts])
+    ends = np.flatnonzero(groups < 32)
+    lengths = np.diff(ends, prepend=-1)
+    stops = np.searchsorted(ends, borders)  # how many numbers end in the codes up to each
+    complete = np.concatenate((groups, [0]))[borders - 1] < 32
+    if (len(groups) and not 0 <= groups.min() <= groups.max() < 64) or not complete.all():
+        raise DataError(f"{where}: holds what is no run-length code")
+    if len(lengths) and lengths.max() > MOST_GROUPS:
+        raise DataError(f"{where}: holds a run length beyond 33 bits")
+    if not len(ends):
+        return np.zeros(0, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
+    starts = ends - lengths + 1
+    values = np.add.reduceat((groups & 31) << (5 * (np.arange(len(groups)) - np.repeat(starts, lengths))), starts)
+    values -= ((groups[ends] & 16) >> 4) << (5 * lengths)
+    first = 0
+    for stop in stops.tolist():
+        for chain in (values[first + 1 : stop : 2], values[first + 2 : stop : 2]):
+            np.cumsum(chain, out=chain)
+        first = stop
+    return values, np.diff(stops, prepend=0)

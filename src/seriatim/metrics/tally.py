@@ -1,0 +1,146 @@
+"""`Tally`: images scored one at a time under several protocols, with each image's own numbers and intervals over images."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from seriatim.core.errors import ConfigError, DataError
+from seriatim.metrics.example import Example
+from seriatim.metrics.protocols import SCORINGS, check_protocol
+from seriatim.metrics.scoring import Pool, Weights
+
+CONFIDENCE = 0.95
+"""Share of the resampled data sets whose number lies in an interval."""
+
+
+class Tally:
+    """Scores of images that come one at a time; of each only small tables are kept, no mask and no label map.
+
+    >>> labels = np.array([[0, 1], [2, 2]])
+    >>> tally = Tally(["cvppp", "sds"])
+    >>> tally.add(Example.from_label_maps(labels, labels))
+    >>> tally.add(Example.from_label_maps(labels, labels * 0))
+    >>> tally.result("sds")["AP_vol"], tally.ratings("cvppp")[1]["quality"]
+    (0.5, 0.0)
+    >>> tally.intervals("cvppp", num_resamples=100)["SBD"]
+    [0.0, 1.0]
+    """
+
+    def __init__(self, protocols: Iterable[str]) -> None:
+        """
+        Args:
+            protocols: names of `PROTOCOLS`.
+
+        Raises:
+            ConfigError: if no protocol has such a name.
+        """
+        self.protocols = tuple(dict.fromkeys(protocols))
+        for name in self.protocols:
+            check_protocol(name)
+        self._tables: dict[str, list[Any]] = {name: [] for name in self.protocols}
+        self._pools: dict[str, Pool] = {}
+        self.num_images = 0
+
+    def add(self, example: Example) -> None:
+        """Score one more image.
+
+        Raises:
+            DataError: if a protocol cannot take it.
+        """
+        found = {name: SCORINGS[name].tabulate(example) for name in self.protocols}
+        for name, table in found.items():
+            self._tables[name].append(table)
+        self.num_images += 1
+        self._pools.clear()
+
+    def result(self, protocol: str) -> dict[str, Any]:
+        """The same as `evaluate` of all examples.
+
+        Raises:
+            ConfigError: if the protocol is none of this tally's.
+            DataError: if no image was added.
+        """
+        return self._pool(protocol).result()
+
+    def ratings(self, protocol: str) -> list[dict[str, Any]]:
+        """Of each image its own numbers, as if it were the whole data set.
+
+        The first is `quality`, by which images can be sorted: one number, larger is better; None where nothing can be said of the
+        image. An image in which there is nothing and nothing was found has 1. Which number it is says the protocol's file.
+
+        Raises:
+            ConfigError: if the protocol is none of this tally's.
+        """
+        self._check(protocol)
+        return [SCORINGS[protocol].rate(table) for table in self._tables[protocol]]
+
+    def intervals(self, protocol: str, num_resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+        """The 95 % percentile bootstrap interval of every headline number, under the keys of the result: [low, high].
+
+        A data set of as many images is drawn from the images, with replacement, `num_resamples` times, and the protocol is computed
+        on each; the interval goes from the 2.5th to the 97.5th percentile. It says how much the number would vary if other pictures
+        of the same kind had been taken, the model staying as it is. It says nothing about training again, about pictures of another
+        kind, or about whether two models differ (their numbers on the same pictures vary together). With few images it is too narrow.
+
+        A resample in which a number is undefined (no target in it, say) is left out of that number's interval. None stands for an
+        interval where the number itself is undefined, and for all of them where there are fewer than two images.
+
+        Args:
+            protocol: of this tally.
+            num_resamples: at least 1.
+            seed: the same seed and images give the same intervals; all protocols see the same draws.
+
+        Raises:
+            ConfigError: if the protocol is none of this tally's or there is no resample.
+            DataError: if no image was added.
+
+        Source:
+            Efron and Tibshirani, "An introduction to the bootstrap", 1993, Sec. 13.3.
+        """
+        if num_resamples < 1:
+            raise ConfigError(f"num_resamples: expected at least 1, came {num_resamples}")
+        pool = self._pool(protocol)
+        defined = pool.resample(np.ones((1, self.num_images)))
+        if self.num_images < 2:
+            return _map_numbers(lambda value: None, defined)
+        drawn = pool.resample(draw_weights(self.num_images, num_resamples, seed))
+        return _map_numbers(_interval, defined, drawn)
+
+    def _pool(self, protocol: str) -> Pool:
+        self._check(protocol)
+        if not self.num_images:
+            raise DataError(f"protocol {protocol!r}: needs at least one image, came none")
+        if protocol not in self._pools:
+            self._pools[protocol] = SCORINGS[protocol].pool(self._tables[protocol])
+        return self._pools[protocol]
+
+    def _check(self, protocol: str) -> None:
+        if protocol not in self._tables:
+            raise ConfigError(f"protocol {protocol!r}: not among those of this tally ({', '.join(self.protocols)})")
+
+
+def draw_weights(num_images: int, num_resamples: int, seed: int) -> Weights:
+    """How often each image is in each data set of as many images drawn with replacement."""
+    draws = np.random.default_rng(seed).integers(0, num_images, (num_resamples, num_images))
+    cells = draws + num_images * np.arange(num_resamples)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=num_resamples * num_images)
+    return counts.reshape(num_resamples, num_images).astype(np.float64)
+
+
+def _map_numbers(function: Callable[..., Any], first: Any, *others: Any) -> Any:
+    """The same nested dicts and lists, with the function's value of the arrays at each place."""
+    if isinstance(first, Mapping):
+        return {key: _map_numbers(function, value, *(other[key] for other in others)) for key, value in first.items()}
+    if isinstance(first, list):
+        return [_map_numbers(function, *values) for values in zip(first, *others, strict=True)]
+    return function(first, *others)
+
+
+def _interval(value: Float64[np.ndarray, " 1"], drawn: Float64[np.ndarray, " resamples"]) -> list[float] | None:
+    drawn = drawn[~np.isnan(drawn)]
+    if np.isnan(value[0]) or not len(drawn):
+        return None
+    tail = 100 * (1 - CONFIDENCE) / 2
+    return [float(edge) for edge in np.percentile(drawn, (tail, 100 - tail))]

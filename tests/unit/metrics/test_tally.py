@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+
+from seriatim.core.errors import ConfigError, DataError
+from seriatim.metrics import PROTOCOLS, Example, Tally, evaluate
+from seriatim.metrics.protocols import SCORINGS
+from seriatim.metrics.scoring import in_chunks
+from seriatim.metrics.tally import draw_weights
+
+NUM_IMAGES = 7
+
+
+def with_distinct_scores(examples, seed):
+    """So that no order of equal scores plays a part."""
+    scores = np.random.default_rng(seed).permutation(sum(example.num_preds for example in examples)) / 100 + 0.1
+    starts = np.cumsum([0, *(example.num_preds for example in examples)])
+    return [
+        Example(
+            example.target_labels,
+            example.target_classes,
+            example.target_crowd,
+            example.void,
+            example.target_distances,
+            example.target_distance_confidences,
+            example.pred_masks,
+            scores[start : start + example.num_preds],
+            np.minimum(example.pred_classes, 3),
+        )
+        for example, start in zip(examples, starts, strict=False)
+    ]
+
+
+def images(make_examples, seed):
+    examples = make_examples(seed, num_images=NUM_IMAGES, scale=10, void=True, crowds=True, distances=True)
+    return with_distinct_scores(examples, seed)
+
+
+def same(found, expected, place):
+    """Whether the numbers of a resample are those of an evaluation."""
+    if isinstance(expected, dict) and set(expected) == {"mean", "std"}:
+        expected = expected["mean"]
+    if isinstance(found, dict):
+        return all(same(found[key], expected[key], place) for key in found)
+    if isinstance(found, list):
+        return all(same(one, other, place) for one, other in zip(found, expected, strict=True))
+    undefined = expected is None or expected == -1
+    return np.isnan(found[place]) if undefined else found[place] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_tally_has_the_numbers_of_evaluate(make_examples, protocol):
+    examples = images(make_examples, 1)
+    tally = Tally([protocol])
+    for example in examples:
+        tally.add(example)
+    assert tally.result(protocol) == evaluate(examples, protocol)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_resample_has_the_numbers_of_the_images_drawn(make_examples, protocol, seed):
+    examples = images(make_examples, seed)
+    tables = [SCORINGS[protocol].tabulate(example) for example in examples]
+    weights = draw_weights(NUM_IMAGES, 5, seed)
+    found = SCORINGS[protocol].pool(tables).resample(weights)
+    for place, counts in enumerate(weights.astype(int).tolist()):
+        drawn = [example for example, count in zip(examples, counts, strict=True) for _ in range(count)]
+        assert same(found, evaluate(drawn, protocol), place)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_numbers_do_not_depend_on_the_size_of_chunks(make_examples, protocol, monkeypatch):
+    tally = Tally([protocol])
+    for example in images(make_examples, 2):
+        tally.add(example)
+    expected = tally.intervals(protocol, 50)
+    monkeypatch.setattr("seriatim.metrics.scoring.MOST_CELLS", 1)
+    assert tally.intervals(protocol, 50) == expected
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_ratings_are_the_numbers_of_each_image_alone(make_examples, protocol):
+    tally = Tally([protocol])
+    examples = images(make_examples, 3)
+    for example in examples:
+        tally.add(example)
+    for rating, example in zip(tally.ratings(protocol), examples, strict=True):
+        assert next(iter(rating)) == "quality"
+        alone = evaluate([example], protocol)
+        for key in ("AP", "AP_vol", "mean_iou", "PQ"):
+            if key in rating:
+                assert rating[key] == (None if alone[key] == -1 else alone[key])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_image_with_nothing_in_it_and_nothing_found_is_rated_perfect_or_not_at_all(protocol):
+    tally = Tally([protocol])
+    nothing = np.zeros((4, 4), dtype=int)
+    tally.add(Example(nothing, pred_masks=[]))
+    tally.add(Example(nothing, pred_masks=np.ones((1, 4, 4), dtype=bool)))
+    expected = [None, None] if protocol == "proposals" else [1.0, 0.0]
+    assert [rating["quality"] for rating in tally.ratings(protocol)] == expected
+
+
+def keys(value):
+    return {key: keys(inner) for key, inner in value.items()} if isinstance(value, dict) else None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_intervals_hold_the_number_under_its_own_keys(make_examples, protocol):
+    tally = Tally([protocol])
+    for seed in range(6):
+        for example in images(make_examples, seed):
+            tally.add(example)
+    result, intervals = tally.result(protocol), tally.intervals(protocol, 200)
+    assert set(intervals) <= set(result)
+    checked = 0
+    for key, interval in intervals.items():
+        value = result[key]
+        if isinstance(value, float) and interval is not None:
+            assert interval[0] - 1e-9 <= value <= interval[1] + 1e-9
+            checked += 1
+        elif isinstance(value, dict) and "mean" not in value:
+            assert keys(interval) == keys(value)
+    assert checked or protocol in ("cvppp", "proposals")
+
+
+def test_an_interval_of_a_mean_is_that_of_resampled_means():
+    tally = Tally(["nuclei"])
+    counts = [0, 0, 1, 5]
+    for count in counts:
+        labels = np.zeros((1, 10), dtype=int)
+        labels[0, : 2 * count : 2] = np.arange(1, count + 1)
+        tally.add(Example.from_label_maps(labels * 0, labels))
+    drawn = np.random.default_rng(9).integers(0, 4, (500, 4))
+    expected = np.percentile(np.array(counts)[drawn].mean(axis=1), (2.5, 97.5))
+    assert tally.intervals("nuclei", 500, seed=9)["DiC"] == pytest.approx(expected)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_one_another(make_examples):
+    tally = Tally(["sds"])
+    for example in images(make_examples, 5):
+        tally.add(example)
+    first = tally.intervals("sds", 100, seed=1)
+    assert first == tally.intervals("sds", 100, seed=1) != tally.intervals("sds", 100, seed=2)
+
+
+def test_one_image_has_no_interval(make_examples):
+    tally = Tally(["cvppp", "sds"])
+    tally.add(images(make_examples, 0)[0])
+    assert set(tally.intervals("cvppp").values()) == {None}
+    assert tally.intervals("sds")["mAP"] == [None] * 9
+
+
+def test_weights_count_draws_with_replacement():
+    weights = draw_weights(5, 1000, seed=0)
+    assert (weights.sum(axis=1) == 5).all()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(5), abs=0.1)
+    assert weights.max() > 2
+
+
+def test_chunks_cover_every_row_once():
+    assert [list(range(10))[chunk] for chunk in in_chunks(10, 1 << 19)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_what_cannot_be_asked_is_refused(make_examples):
+    with pytest.raises(ConfigError, match="did you mean 'cvppp'"):
+        Tally(["cvpp"])
+    tally = Tally(["cvppp"])
+    with pytest.raises(DataError, match="at least one image"):
+        tally.result("cvppp")
+    tally.add(images(make_examples, 0)[0])
+    with pytest.raises(ConfigError, match="not among those"):
+        tally.result("sds")
+    with pytest.raises(ConfigError, match="num_resamples"):
+        tally.intervals("cvppp", 0)
+
+
+def test_an_image_that_a_protocol_refuses_is_counted_by_none():
+    tally = Tally(["nuclei", "matching_iou"])
+    with pytest.raises(DataError, match="class 0"):
+        tally.add(Example(np.array([[1]]), [0], pred_masks=[]))
+    tally.add(Example(np.array([[1]]), [1], pred_masks=[]))
+    assert tally.num_images == len(tally.ratings("nuclei")) == 1
