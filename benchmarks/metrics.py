@@ -13,12 +13,12 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import pycocotools
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -157,7 +157,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "pycocotools": getattr(pycocotools, "__version__", "unknown"),
+        "pycocotools": version("pycocotools"),
         "results": {},
     }
     for num_classes in arguments.classes:

@@ -16,7 +16,7 @@ from seriatim.training.splits import open_splits
 NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "nuclei"
 
 
-@pytest.mark.parametrize("name", ["leaves", "nuclei"])
+@pytest.mark.parametrize("name", ["leaves", "leaves-ris", "nuclei", "nuclei-ris"])
 def test_a_model_is_small_and_its_card_names_data_scores_and_limits(name):
     assert name in zoo_names()
     folder = find_model_folder(name)
@@ -26,8 +26,10 @@ def test_a_model_is_small_and_its_card_names_data_scores_and_limits(name):
         assert word in card
 
 
-def test_leaves_of_fresh_plants_are_found():
-    scores = evaluate_model(seriatim.load("leaves", device="cpu"), open_source("rosettes:3"), ["cvppp"])["cvppp"]
+@pytest.mark.parametrize(("name", "crf"), [("leaves", False), ("leaves-ris", False), ("leaves-ris", True)])
+def test_leaves_of_fresh_plants_are_found(name, crf):
+    predictor = seriatim.load(name, device="cpu", crf=crf)
+    scores = evaluate_model(predictor, open_source("rosettes:3"), ["cvppp"])["cvppp"]
     assert scores["SBD"]["mean"] > 0.8
     assert scores["absDiC"]["mean"] <= 2
 
@@ -37,10 +39,11 @@ def test_an_empty_picture_holds_no_nuclei():
 
 
 @pytest.mark.data
-def test_nuclei_that_training_never_saw_are_found():
+@pytest.mark.parametrize("name", ["nuclei", "nuclei-ris"])
+def test_nuclei_that_training_never_saw_are_found(name):
     if not NUCLEI.is_dir():
         pytest.skip(f"the nuclei pictures are not at {NUCLEI}")
-    data = load_recipe("nuclei").data.model_copy(update={"source": f"folder:{NUCLEI}"})
+    data = load_recipe(name).data.model_copy(update={"source": f"folder:{NUCLEI}"})
     pictures = Subset(open_splits(data).test, range(12))
-    scores = evaluate_model(seriatim.load("nuclei", device="cpu"), pictures, ["nuclei"])["nuclei"]
+    scores = evaluate_model(seriatim.load(name, device="cpu"), pictures, ["nuclei"])["nuclei"]
     assert scores["AP"][0.5] > 0.6

@@ -29,9 +29,11 @@ from seriatim.nn.lanes import (
     turn_tile,
 )
 from seriatim.nn.lattice_kernels import (
+    ROOM,
     CompiledTables,
     compiled,
     even_bounds,
+    filter_compiled,
     in_ranges,
     padded_channels,
     spread_over_lattice,
@@ -291,9 +293,17 @@ def mean_field(
     tables, smoothing = energies.tables, energies.smoothing
     values = np.empty(count * channels, np.float32)
     in_ranges(begin_rows, rows, flat, labels, count, width, channels, values, blocks)
-    lattice = np.empty(tables.num_vertices * channels, np.float32)
+    whole = tables.num_vertices * channels * values.itemsize <= ROOM
+    lattice = np.empty((tables.num_vertices if whole else count) * channels, np.float32)
+    corners, weights = tables.corners, tables.weights
+    if not whole:  # the filtered values take the place of the lattice, each point its own vertex
+        corners, weights = np.arange(count, dtype=np.int32)[:, None], np.ones((count, 1), weights.dtype)
     for iteration in range(num_iterations):
-        spread_over_lattice(tables, values, lattice, channels, blocks, False, num_threads)
+        if whole:
+            spread_over_lattice(tables, values, lattice, channels, blocks, False, num_threads)
+        else:
+            shape = count, channels
+            filter_compiled(tables, values.reshape(shape), False, num_threads, lattice.reshape(shape))
         _smooth_columns(values, size, channels, blocks, smoothing, num_threads)
         in_ranges(
             finish_rows,
@@ -308,8 +318,8 @@ def mean_field(
             smoothing.reach,
             smoothing.column_scale,
             lattice,
-            tables.corners,
-            tables.weights,
+            corners,
+            weights,
             energies.appearance_share,
             looks,
             places,

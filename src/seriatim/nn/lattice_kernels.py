@@ -23,6 +23,8 @@ from seriatim.nn.lanes import WIDTH, add, add_scaled, fill, load, store
 from seriatim.nn.permutohedral import key_strides
 
 EMPTY = -1
+ROOM = 2**28
+"""Bytes that the rows of a lattice may take before its channels are filtered part by part."""
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -389,15 +391,20 @@ def spread_over_lattice(
         in_ranges(blur, bounds_by_load(starts, num_threads), walk, starts, lattice, channels, blocks)
 
 
-def filter_compiled(tables: CompiledTables, values: np.ndarray, reverse: bool, num_threads: int) -> np.ndarray:
-    """Splat, blur and slice of points x channels, as `permutohedral.filter_plainly`, 2^(d + 1) times larger.
+def channels_at_once(tables: CompiledTables, itemsize: int) -> int:
+    """How many channels are filtered together: 32, or as few as 8 where the rows of the lattice would take more than ROOM."""
+    fitting = ROOM // (tables.num_vertices * itemsize) // WIDTH * WIDTH
+    return max(WIDTH, min(4 * WIDTH, fitting))
 
-    Channels are taken up to 32 at a time, which bounds the memory.
-    """
-    count = len(tables.corners)
-    out = np.empty_like(values)
-    for first in range(0, values.shape[1], 4 * WIDTH):
-        part = values[:, first : first + 4 * WIDTH]
+
+def filter_compiled(
+    tables: CompiledTables, values: np.ndarray, reverse: bool, num_threads: int, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Splat, blur and slice of points x channels, as `permutohedral.filter_plainly`; written to `out` where that is given."""
+    count, together = len(tables.corners), channels_at_once(tables, values.itemsize)
+    out = np.empty_like(values) if out is None else out
+    for first in range(0, values.shape[1], together):
+        part = values[:, first : first + together]
         channels, blocks = padded_channels(part.shape[1])
         rows = np.zeros((count, channels), values.dtype)
         rows[:, : part.shape[1]] = part
@@ -405,5 +412,5 @@ def filter_compiled(tables: CompiledTables, values: np.ndarray, reverse: bool, n
         spread_over_lattice(tables, flat, lattice, channels, blocks, reverse, num_threads)
         bounds = even_bounds(count, num_threads)
         in_ranges(slice_points, bounds, lattice, channels, tables.corners, tables.weights, flat, blocks)
-        out[:, first : first + 4 * WIDTH] = rows[:, : part.shape[1]]
+        out[:, first : first + together] = rows[:, : part.shape[1]]
     return out

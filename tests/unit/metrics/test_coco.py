@@ -132,6 +132,13 @@ def test_one_mask_over_two_one_object_split_wrong_class_and_empty():
     assert score(empty)["AP"] == pytest.approx(0.5)
 
 
+def test_of_two_targets_that_fit_equally_the_last_is_taken():
+    over_both = masks([1, 1, 1, 1], [0, 0, 1, 1])
+    first_gone = Example(TARGET, pred_masks=over_both, pred_scores=[0.9, 0.8])
+    assert score(first_gone)["AP50"] == pytest.approx(51 / 101)
+    assert list(score(first_gone).values()) == pytest.approx(reference([first_gone]), abs=1e-12)
+
+
 def test_void_plays_no_part():
     void = np.array([[False, False, True, True]])
     example = Example(np.array([[1, 1, 0, 0]]), void=void, pred_masks=masks([1, 1, 1, 1]))

@@ -100,6 +100,15 @@ def test_the_kernels_equal_the_plain_form_with_learned_compatibility(label_weigh
         assert_same_probs(compiled(unary, image), plain(unary, image))
 
 
+def test_a_lattice_too_large_for_its_room_is_filtered_in_parts(monkeypatch):
+    image, unary = picture(20), random(21, 20, 20)
+    crf = DenseCRF().requires_grad_(False)
+    at_once = crf(unary, image)
+    monkeypatch.setattr("seriatim.nn.lattice_kernels.ROOM", 1)
+    monkeypatch.setattr("seriatim.nn.crf_kernels.ROOM", 1)
+    torch.testing.assert_close(crf(unary, image), at_once)
+
+
 def test_learned_compatibility_starts_as_potts():
     image, unary = picture(20), random(4, 20, 20)
     potts = DenseCRF(10.0, 20.0, 2.0)(unary, image)

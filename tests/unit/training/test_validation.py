@@ -20,6 +20,7 @@ class Oracle(Predictor):
     def __init__(self, source: Source, shift: int = 0) -> None:
         self.truth = iter([source.read(index) for index in range(len(source))])
         self.shift = shift
+        self.class_names = source.class_names
 
     def predict_values(self, image: np.ndarray) -> Instances:
         sample = next(self.truth)
