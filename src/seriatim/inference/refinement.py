@@ -109,7 +109,7 @@ def unary_logits(
         placed: label and reach of every object.
         certainty: probability that the segments are right in a pixel.
 
-    >>> unary_logits(np.array([[1, 0, 0]]), [(1, (0, 0, 1, 2))], 0.75).round(2).tolist()
+    >>> unary_logits(np.array([[1, 0, 0]]), [(1, (0, 0, 1, 2))], 0.75).astype(float).round(2).tolist()
     [[[-1.39, -0.29, 0.0]], [[-0.29, -1.39, -inf]]]
     """
     most = max(label for label, _ in placed)
