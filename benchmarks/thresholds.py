@@ -71,25 +71,38 @@ def score(model: Path, settings: Mapping[str, Any], source: Source, protocol: st
     result = evaluate_model(Predictor(rebuilt, description), source, [protocol])[protocol]
     if protocol == "nuclei":
         return {f"AP {t}": result["AP"][t] for t in result["AP"]} | {"PQ": result["PQ"], "absDiC": result["absDiC"]}
+    if protocol == "coco":
+        return {key: result[key] for key in ("AP", "AP50", "AP75", "AR100")}
     return {"SBD": result["SBD"]["mean"], "absDiC": result["absDiC"]["mean"]}
+
+
+def worth(scores: Mapping[str, float], protocol: str) -> float:
+    """By what the settings are compared; larger is better."""
+    match protocol:
+        case "nuclei":
+            return scores["AP 0.5"] + scores["AP 0.7"]
+        case "coco":
+            return scores["AP50"]
+        case _:
+            return scores["SBD"] - 0.1 * scores["absDiC"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--recipe", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--protocol", default="nuclei", choices=("nuclei", "cvppp"))
+    parser.add_argument("--data", help="instead of the recipe's data.source")
+    parser.add_argument("--protocol", default="nuclei", choices=("nuclei", "cvppp", "coco"))
     parser.add_argument("--stop", type=float, nargs="*", default=[0.3, 0.4, 0.6, 0.7])
     parser.add_argument("--seed", type=float, nargs="*", default=[0.1, 0.2, 0.4])
+    parser.add_argument("--set", action="append", default=[], help="a setting of the recipe, as for seriatim train")
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    validation = open_splits(
-        load_recipe(arguments.recipe).data.model_copy(update={"source": arguments.data})
-    ).validation
+    overrides = [*arguments.set, *([f"data.source={arguments.data}"] if arguments.data else [])]
+    validation = open_splits(load_recipe(arguments.recipe, overrides).data).validation
     source = Subset(validation, range(min(arguments.limit, len(validation))))
     model = find_model_folder(arguments.model)
     best: dict[str, Any] = {}
@@ -99,11 +112,7 @@ def main() -> None:
         for settings in group:
             tried = best | settings
             scores = score(model, tried, source, arguments.protocol)
-            value = (
-                sum(scores[key] for key in ("AP 0.5", "AP 0.7"))
-                if arguments.protocol == "nuclei"
-                else scores["SBD"] - 0.1 * scores["absDiC"]
-            )
+            value = worth(scores, arguments.protocol)
             rows.append({"settings": tried, **scores})
             print(json.dumps(rows[-1]), flush=True)
             if value > best_value:

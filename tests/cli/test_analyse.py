@@ -83,6 +83,7 @@ def test_a_large_picture_says_which_tile_is_shown(run, ris, tmp_path):
         (("failures", "--data", "folder:DATA", "--out", "PICTURE", "--model", "MODEL"), 2),
         (("failures", "--data", "folder:TMP/none", "--out", "TMP/o", "--model", "MODEL"), 1),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--predictions", "TMP"), 1),
+        (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--predictions", "TMP/none.json"), 1),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_no_figure(run, words, code, pictures, ris, data, tmp_path):
@@ -119,6 +120,101 @@ def test_failures_are_named_with_picture_and_box(run, data, tmp_path):
     told = json.loads((tmp_path / "o" / "failures.json").read_text())
     [picture] = told["pictures"]
     assert picture["cases"] == [{"kind": "joined", "box": [2, 2, 35, 55], "targets": [1, 2], "predictions": [1]}]
+
+
+def test_coco_results_that_segment_wrote_are_judged_as_its_label_maps(run, data, ris, tmp_path):
+    results = tmp_path / "results"
+    assert run("segment", data / "images", "--model", ris, "--out", results, "--formats", "coco,labels")[0] == 0
+    told = []
+    for name, predictions in (("a", results), ("b", results / "instances.json"), ("c", ris)):
+        option = "--model" if predictions == ris else "--predictions"
+        words = ("--data", f"folder:{data}", option, predictions, "--out", tmp_path / name)
+        assert run("analyse", "failures", *words)[0] == 0
+        told.append(json.loads((tmp_path / name / "failures.json").read_text()))
+    assert told[1]["predictions"] != dict.fromkeys(told[1]["predictions"], 0)
+    assert told[0]["pictures"] == told[1]["pictures"] == told[2]["pictures"]
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Two pictures with a square each, and a list of results in which a later one overlaps the first."""
+    images, annotations = [], []
+    for number, name in ((1, "one"), (2, "two")):
+        Image.fromarray(np.zeros((40, 60), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+        images.append({"id": number, "file_name": f"{name}.png", "height": 40, "width": 60})
+        annotations.append(result(5, 5, 15, 15, number) | {"id": number, "iscrowd": 0})
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    truth = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    found = [result(5, 5, 15, 15, 2, 0.25), result(5, 5, 15, 30, 2, 0.75), result(30, 40, 35, 50, 1, 0.5)]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    return tmp_path
+
+
+def result(y0, x0, y1, x1, image, score=1.0):
+    outline = [x0, y0, x1, y0, x1, y1, x0, y1]
+    return {"image_id": image, "category_id": 1, "segmentation": [outline], "score": score}
+
+
+def test_coco_results_are_judged_with_the_earlier_one_in_front(run, coco):
+    words = ("--data", f"coco:{coco / 'truth.json'}", "--predictions", coco / "found.json", "--out", coco / "o")
+    code, out, _ = run("analyse", "failures", *words)
+    assert (code, out.splitlines()[0]) == (0, f"2 pictures of coco:{coco / 'truth.json'}")
+    told = json.loads((coco / "o" / "failures.json").read_text())
+    assert told["predictions"] == {
+        "right": 1,
+        "joined": 0,
+        "split": 0,
+        "duplicated": 0,
+        "inexact": 0,
+        "hallucinated": 2,
+    }
+    [one, two] = told["pictures"]
+    assert [case["kind"] for case in one["cases"]] == ["missed", "hallucinated"]
+    assert two["cases"] == [{"kind": "hallucinated", "box": [5, 15, 15, 30], "targets": [], "predictions": [2]}]
+
+
+def test_coco_results_keep_to_the_part_of_the_data_that_is_taken(run, coco):
+    recipe = coco / "small.toml"
+    recipe.write_text(
+        """
+        [data]
+        source = "folder:elsewhere"
+        num_test = 1
+        [model]
+        name = "rsis"
+        [[stages]]
+        name = "all"
+        iterations = 1
+        """
+    )
+    words = ("--data", f"coco:{coco / 'truth.json'}", "--predictions", coco / "found.json", "--recipe", recipe)
+    right = {"one": 0, "two": 1}
+    names = []
+    for part in ("training", "test"):
+        assert run("analyse", "failures", *words, "--part", part, "--out", coco / part)[0] == 0
+        told = json.loads((coco / part / "failures.json").read_text())
+        [picture] = told["pictures"]
+        assert told["part"] == part
+        assert told["predictions"]["right"] == right[picture["name"]]
+        names.append(picture["name"])
+    assert sorted(names) == ["one", "two"]
+
+
+def test_predictions_of_others_are_judged_without_torch(coco, source_folder):
+    program = (
+        "import sys; from seriatim.cli.main import main; code = main(sys.argv[1:]); "
+        "assert code == 0 and 'torch' not in sys.modules, code"
+    )
+    words = ("--data", f"coco:{coco / 'truth.json'}", "--predictions", coco / "found.json", "--out", coco / "o")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "analyse", "failures", *map(str, words)],
+        cwd=source_folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_model_is_judged_the_same_way_every_time(run, data, ris, tmp_path):

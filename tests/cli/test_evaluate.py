@@ -48,6 +48,15 @@ def test_a_model_is_scored(run, data, model):
     assert 0 <= scores["cvppp"]["SBD"]["mean"] <= 1
 
 
+def test_a_model_runs_on_as_many_threads_as_are_asked_for(run, data, model, monkeypatch):
+    asked = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    words = ("evaluate", "--data", f"folder:{data}", "--model", model, "--protocol", "nuclei", "--limit", "1")
+    assert run(*words, "--bootstrap", "0", "--threads", "3")[0] == 0
+    assert run(*words, "--bootstrap", "0")[0] == 0
+    assert asked == [3]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -184,9 +193,9 @@ def test_classes_are_shown_when_there_are_several(run, tmp_path):
         *("--protocol", "sds", "coco"),
     )
     assert code == 0
-    assert [line.split() for line in out.splitlines() if line.strip().startswith("dog")] == [
-        ["dog", "1.0000", "1.0000", "1.0000"]
-    ]
+    of_sds, of_coco = (line.split() for line in out.splitlines() if line.strip().startswith("dog"))
+    assert of_sds == ["dog", "1.0000", "1.0000", "1.0000"]
+    assert of_coco == ["dog", *["1.0000"] * 4, "-", "-", *["1.0000"] * 4, "-", "-"]  # it is small
     _, _, err = run(
         *("evaluate", "--data", f"coco:{tmp_path / 'truth.json'}", "--predictions", tmp_path / "labels"),
         *("--protocol", "sds"),

@@ -5,20 +5,17 @@ Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.082
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
 from seriatim.analysis.failures import FAILURES, PRED_KINDS, TARGET_KINDS, Case, find_cases, sort_failures
-from seriatim.core.errors import DataError
 from seriatim.core.instances import Instances
 from seriatim.core.shapes import Box, Size, box_slices
-from seriatim.data.images import read_label_map
 from seriatim.data.preparation import to_channels
 from seriatim.data.samples import Sample, Source
-from seriatim.inference.evaluate import LABEL_MAP_ENDINGS
+from seriatim.inference.predictions import Finder
 
 Progress = Callable[[int, int], None]
 """Called with the number of pictures done and of all pictures."""
@@ -153,56 +150,26 @@ def _picture_as_json(picture: PictureFailures) -> dict[str, Any]:
 
 
 def collect_failures(
-    find: Callable[[Sample], Instances], source: Source, num_examples: int = 6, progress: Progress | None = None
+    finder: Finder, source: Source, num_examples: int = 6, progress: Progress | None = None
 ) -> FailureReport:
     """The failures of all pictures of a data set.
 
     Args:
-        find: gives the predictions for a sample: of a model, or `read_predictions`.
+        finder: gives the predictions: a model's, or those that `inference.predictions.open_predictions` reads.
         source: the data set.
         num_examples: examples kept of each kind of failure, at the most.
         progress: called after every picture.
 
     Raises:
-        DataError: for a picture that cannot be read.
+        DataError: for a picture or prediction that cannot be read.
     """
     report = FailureReport(num_examples)
     for index in range(len(source)):
         sample = source.read(index)
-        report.add(sample, find(sample))
+        report.add(sample, finder.find(index, sample))
         if progress is not None:
             progress(index + 1, len(source))
     return report
-
-
-def read_predictions(folder: Path, source: Source) -> Callable[[Sample], Instances]:
-    """What reads the label map of a sample from a folder: for the picture NAME, NAME.png, NAME.labels.png or the same with .tif.
-
-    Args:
-        folder: holds a label map for every picture of the data set.
-        source: the data set.
-
-    Raises:
-        DataError: if a label map is missing; when it is read, if it is damaged or of another size than its picture.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    paths: dict[str, Path] = {}
-    for name in (source.name(index) for index in range(len(source))):
-        path = next((path for ending in LABEL_MAP_ENDINGS if (path := folder / f"{name}{ending}").is_file()), None)
-        if path is None:
-            raise DataError(f"{folder}: no label map for {name} (expected NAME.png, NAME.labels.png or .tif)")
-        paths[name] = path
-
-    def read(sample: Sample) -> Instances:
-        labels = read_label_map(paths[sample.name])
-        if labels.shape != sample.labels.shape:
-            raise DataError(
-                f"{paths[sample.name]}: is {labels.shape[0]} x {labels.shape[1]} pixels, the truth {sample.labels.shape[0]} x {sample.labels.shape[1]}"
-            )
-        return Instances.from_label_map(labels)
-
-    return read
 
 
 def _as_shown(image: Float32[np.ndarray, "channels height width"]) -> UInt8[np.ndarray, "height width 3"]:

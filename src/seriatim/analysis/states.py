@@ -25,9 +25,7 @@ from torch import Tensor
 from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Box, Size
-from seriatim.data.preparation import prepare, rescale, shrunk_size
-from seriatim.inference.diameter import estimate_scale
-from seriatim.inference.predictor import Predictor
+from seriatim.inference.predictor import MULTIPLE, Predictor, pad_tile
 from seriatim.inference.tiling import Claims, plan_tiles
 from seriatim.models import catalogue
 from seriatim.nn import gaze
@@ -41,8 +39,6 @@ PADDING = "only in the padding"
 TAKEN = "too little is left by earlier objects"
 FATES = (KEPT, NO_SEED, LOW_SCORE, EMPTY, SMALL, PADDING, TAKEN)
 """What can become of a step."""
-
-_MULTIPLE = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,20 +145,15 @@ def trace_states(
 
     Raises:
         ConfigError: if the model emits no sequence, or there is no such tile.
+        ShapeError: as for `Predictor.prepared`.
     """
     name = predictor.description.model.name
     if name not in _READINGS:
         raise ConfigError(f"model {name!r}: has no states to trace; expected one of {', '.join(sorted(_READINGS))}")
     if num_steps is not None and num_steps < 1:
         raise ConfigError(f"num_steps: expected at least 1, came {num_steps}")
-    network = predictor.network
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode(), _precision(predictor):
-            return _trace(predictor, _READINGS[name], image, tile, num_steps)
-    finally:
-        network.train(was_training)
+    with predictor.evaluating(), predictor.arithmetic():
+        return _trace(predictor, _READINGS[name], image, tile, num_steps)
 
 
 def summarise(trace: StateTrace) -> dict[str, Any]:
@@ -201,17 +192,16 @@ def _trace(
     predictor: Predictor, reading: _Reading, image: np.ndarray, tile: int | None, num_steps: int | None
 ) -> StateTrace:
     network, config = predictor.network, predictor.network.config
-    prepared = _prepare(predictor, image)
+    prepared = predictor.prepared(image)
     settings = predictor.description.inference
-    rows = plan_tiles((prepared.shape[1], prepared.shape[2]), settings.tile_size, settings.overlap, _MULTIPLE)
+    rows = plan_tiles((prepared.shape[1], prepared.shape[2]), settings.tile_size, settings.overlap, MULTIPLE)
     boxes = [box for row in rows for box in row]
     chosen = _middle(boxes) if tile is None else tile
     if not 0 <= chosen < len(boxes):
         raise ConfigError(f"tile {chosen + 1}: the picture has {len(boxes)} at the scale of the network")
     y0, x0, y1, x1 = boxes[chosen]
     size = (y1 - y0, x1 - x0)
-    padding = [(0, 0), *((0, -extent % _MULTIPLE) for extent in size)]
-    picture = np.pad(prepared[:, y0:y1, x0:x1], padding, mode="reflect")
+    picture = pad_tile(prepared[:, y0:y1, x0:x1])
     images = torch.from_numpy(picture)[None].to(predictor.device)
     memory = network.encode(images)
     shrink = (prepared.shape[1] * prepared.shape[2]) / (image.shape[1] * image.shape[2])
@@ -234,21 +224,6 @@ def _trace(
         ended,
         float(config.stop_threshold),
     )
-
-
-def _prepare(predictor: Predictor, image: np.ndarray) -> Float32[np.ndarray, "channels height width"]:
-    """The picture as the predictor gives it to the network, before it is cut into tiles."""
-    preparation = predictor.description.preparation
-    prepared = prepare(image, preparation)
-    size = (prepared.shape[1], prepared.shape[2])
-    if preparation.diameter is not None:
-        scale = estimate_scale(
-            prepared,
-            preparation.diameter,
-            lambda windows: predictor.network.encode(torch.from_numpy(windows).to(predictor.device)).gaze.maps,
-        )
-        size = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-    return rescale(prepared, shrunk_size(size, preparation))
 
 
 def _steps(
@@ -316,12 +291,6 @@ def _middle(boxes: list[Box]) -> int:
     centres = np.array([(y0 + y1, x0 + x1) for y0, x0, y1, x1 in boxes])
     middle = np.array([max(box[2] for box in boxes), max(box[3] for box in boxes)])
     return int(np.abs(centres - middle).sum(axis=1).argmin())
-
-
-def _precision(predictor: Predictor) -> torch.autocast:
-    return torch.autocast(
-        predictor.device.type, torch.bfloat16, enabled=predictor.description.inference.precision == "bfloat16"
-    )
 
 
 def _numbers(values: Float[Tensor, "..."]) -> Float32[np.ndarray, "..."]:

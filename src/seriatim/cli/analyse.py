@@ -3,11 +3,29 @@
 import json
 import sys
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from seriatim.cli.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    Part,
+    PartOption,
+    PredictionsOption,
+    RecipeOption,
+    RequiredModelOption,
+    ThreadsOption,
+    check_one_origin,
+    load_model,
+    open_finder,
+    open_pictures,
+    what_is_judged,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -15,14 +33,6 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Part(StrEnum):
-    """Of the data of a recipe."""
-
-    training = "training"
-    validation = "validation"
-    test = "test"
 
 
 @app.callback()
@@ -33,12 +43,7 @@ def analyse() -> None:
 @app.command()
 def states(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.", show_default=False)],
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.", show_default=False
-        ),
-    ],
+    model: RequiredModelOption,
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="The figure of the steps, .png or .pdf.", show_default=False)
     ],
@@ -46,10 +51,7 @@ def states(
         Path | None,
         typer.Option(metavar="FILE", help="The figure of the features, .png or .pdf.", show_default=False),
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the numbers here; - for stdout.", show_default=False),
-    ] = None,
+    json_file: JsonOption = None,
     steps: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Steps at the most.")] = 10,
     tile: Annotated[
         int | None,
@@ -60,8 +62,8 @@ def states(
             show_default=False,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of arithmetic.", show_default=False)] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
     """Draw what a network holds at every step of a picture: states, stages of the mask, masks and scores."""
     from seriatim.core.files import write_atomically
@@ -76,7 +78,7 @@ def states(
 
     from seriatim.analysis.states import summarise, trace_states
 
-    trace = trace_states(_load(model, device, threads), values, None if tile is None else tile - 1, steps)
+    trace = trace_states(load_model(model, device, threads), values, None if tile is None else tile - 1, steps)
     place = image.name if trace.num_tiles == 1 else f"{image.name}, tile {trace.tile + 1} of {trace.num_tiles}"
     write_figure(draw_states(trace, f"{model_title(model, trace.model)}: {place}"), out)
     if features is not None:
@@ -98,57 +100,35 @@ def states(
 
 @app.command()
 def failures(
-    data: Annotated[
-        str, typer.Option(metavar="KIND:PATH", help="The data set, such as folder:plants.", show_default=False)
-    ],
+    data: DataOption,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Gets failures.png and failures.json.", show_default=False)],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.", show_default=False
-        ),
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Label maps: NAME.png, NAME.labels.png or the same with .tif.", show_default=False
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RECIPE", help="Take only the part of the data that this recipe keeps back.", show_default=False
-        ),
-    ] = None,
-    part: Annotated[Part, typer.Option(help="With --recipe: which part.")] = Part.test,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Take the first N pictures only.", show_default=False)
-    ] = None,
+    model: ModelOption = None,
+    predictions: PredictionsOption = None,
+    recipe: RecipeOption = None,
+    part: PartOption = Part.test,
+    limit: LimitOption = None,
     examples: Annotated[int, typer.Option(min=0, max=24, metavar="N", help="Examples of each kind drawn.")] = 6,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of arithmetic.", show_default=False)] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
     """Sort every prediction and every target: right, joined, split, duplicated, inexact, missed, hallucinated.
 
     Give one of --model and --predictions. With --recipe, only the pictures that a recipe keeps back from the data are taken. A table goes to stdout.
     """
-    from seriatim.core.errors import ConfigError
+    from seriatim.analysis.failure_report import collect_failures
+    from seriatim.cli.progress import Progress
     from seriatim.core.files import write_atomically
-    from seriatim.data.catalogue import open_source
-    from seriatim.data.subsets import Subset
     from seriatim.plots.canvas import write_figure
     from seriatim.plots.failures import draw_failures
 
-    if (model is None) == (predictions is None):
-        raise ConfigError("analyse failures: give one of --model and --predictions")
+    check_one_origin("analyse failures", model, predictions)
     _make_folder(out)
-    source: Any = open_source(data) if recipe is None else _part(data, recipe, part)
-    if limit is not None:
-        source = Subset(source, range(min(limit, len(source))))
-    report = _collect(source, model, predictions, examples, device, threads)
-    judged = {"model": model} if model is not None else {"predictions": str(predictions)}
-    kept_back = {} if recipe is None else {"recipe": recipe, "part": part.value}
-    text = json.dumps({"data": data, **kept_back, **judged, **report.as_json()}, indent=1) + "\n"
+    source = open_pictures(data, recipe, part, limit)
+    finder = open_finder(model, predictions, source, device, threads)
+    with Progress(len(source)) as progress:
+        report = collect_failures(finder, source, examples, progress.pictures)
+    facts = what_is_judged(data, recipe, part, model, predictions)
+    text = json.dumps({**facts, **report.as_json()}, indent=1) + "\n"
     write_atomically(out / "failures.json", text.encode())
     pictures = f"{len(source)} picture{'' if len(source) == 1 else 's'} of {data}"
     if recipe is not None:
@@ -166,40 +146,6 @@ def model_title(given: str, network: str) -> str:
     'mine (RIS)'
     """
     return f"{Path(given).name} ({network.upper()})"
-
-
-def _collect(
-    source: Any, model: str | None, predictions: Path | None, examples: int, device: str, threads: int | None
-) -> Any:
-    from seriatim.analysis.failure_report import collect_failures, read_predictions
-    from seriatim.cli.progress import Progress
-
-    with Progress(len(source)) as progress:
-        if model is not None:
-            predictor = _load(model, device, threads)
-            return collect_failures(
-                lambda sample: predictor.predict_values(sample.image), source, examples, progress.pictures
-            )
-        assert predictions is not None
-        return collect_failures(read_predictions(predictions, source), source, examples, progress.pictures)
-
-
-def _part(data: str, recipe: str, part: Part) -> Any:
-    """The part of the data that the recipe's split makes of them."""
-    from seriatim.training.recipe import load_recipe
-    from seriatim.training.splits import open_splits
-
-    return getattr(open_splits(load_recipe(recipe).data.model_copy(update={"source": data})), part.value)
-
-
-def _load(model: str, device: str, threads: int | None) -> Any:
-    import torch
-
-    from seriatim.inference.predictor import load
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return load(model, device)
 
 
 def _make_folder(folder: Path) -> None:

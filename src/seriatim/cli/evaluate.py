@@ -4,14 +4,30 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seriatim.cli.options import (
+    CrfOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    Part,
+    PartOption,
+    PredictionsOption,
+    RecipeOption,
+    ThreadsOption,
+    check_one_origin,
+    open_finder,
+    open_pictures,
+    what_is_judged,
+)
 from seriatim.version import __version__
 
 if TYPE_CHECKING:
@@ -20,41 +36,16 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
-class Part(StrEnum):
-    """Of the data of a recipe."""
-
-    training = "training"
-    validation = "validation"
-    test = "test"
-
-
 @app.command()
 def evaluate(
-    data: Annotated[
-        str, typer.Option(metavar="KIND:PATH", help="The data set, such as folder:plants.", show_default=False)
-    ],
+    data: DataOption,
     protocol: Annotated[
         list[str], typer.Option(metavar="NAME...", help="Protocols, such as nuclei or cvppp.", show_default=False)
     ],
     more_protocols: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="NAME", show_default=False)] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.", show_default=False
-        ),
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR|FILE",
-            help="Label maps NAME.png, NAME.labels.png or the same with .tif in a folder; or COCO results, FILE.json.",
-            show_default=False,
-        ),
-    ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write all numbers here; - for stdout.", show_default=False),
-    ] = None,
+    model: ModelOption = None,
+    predictions: PredictionsOption = None,
+    json_file: JsonOption = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a report with pictures here, one HTML file.", show_default=False),
@@ -63,19 +54,12 @@ def evaluate(
         int, typer.Option(min=0, metavar="N", help="Resamples of the pictures for the 95 % intervals; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RECIPE", help="Take only the part of the data that this recipe keeps back.", show_default=False
-        ),
-    ] = None,
-    part: Annotated[Part, typer.Option(help="With --recipe: which part.")] = Part.test,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Take the first N pictures only.", show_default=False)
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
-    crf: Annotated[bool, typer.Option("--crf", help="Refine the model's outlines by a dense CRF.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of arithmetic.", show_default=False)] = None,
+    recipe: RecipeOption = None,
+    part: PartOption = Part.test,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    crf: CrfOption = False,
+    threads: ThreadsOption = None,
 ) -> None:
     """Score a model, or anybody's predictions, under official protocols.
 
@@ -84,34 +68,22 @@ def evaluate(
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ConfigError
     from seriatim.core.files import write_atomically
-    from seriatim.data.catalogue import open_source
-    from seriatim.data.subsets import Subset
     from seriatim.inference.evaluate import check_protocols, evaluate_found
-    from seriatim.inference.predictions import ModelFinder, open_predictions
 
-    if (model is None) == (predictions is None):
-        raise ConfigError("evaluate: give one of --model and --predictions")
+    check_one_origin("evaluate", model, predictions)
     if crf and model is None:
         raise ConfigError("evaluate: --crf refines what a model finds; it needs --model")
     protocols = list(
         dict.fromkeys(name for word in [*protocol, *(more_protocols or [])] for name in word.split(",") if name)
     )
     check_protocols(protocols)
-    source = open_source(data) if recipe is None else _part(data, recipe, part)
-    if limit is not None:
-        source = Subset(source, range(min(limit, len(source))))
+    source = open_pictures(data, recipe, part, limit)
     started = time.perf_counter()
-    finder = (
-        ModelFinder(_load(model, device, crf, threads))
-        if predictions is None and model is not None
-        else open_predictions(predictions or Path(), source)
-    )
+    finder = open_finder(model, predictions, source, device, threads, crf)
     with Progress(len(source)) as progress:
         found = evaluate_found(finder, source, protocols, bootstrap, seed, html is not None, progress.pictures)
     facts = {
-        "data": data,
-        **({} if recipe is None else {"recipe": recipe, "part": part.value}),
-        **({"model": model} if model is not None else {"predictions": str(predictions)}),
+        **what_is_judged(data, recipe, part, model, predictions),
         **({"crf": True} if crf else {}),
         "pictures": len(source),
         "seconds": round(time.perf_counter() - started, 3),
@@ -152,24 +124,6 @@ def evaluate(
             typer.echo(f"  {line}".rstrip())
 
 
-def _part(data: str, recipe: str, part: Part) -> Any:
-    """The part of the data that the recipe's split makes of them."""
-    from seriatim.training.recipe import load_recipe
-    from seriatim.training.splits import open_splits
-
-    return getattr(open_splits(load_recipe(recipe).data.model_copy(update={"source": data})), part.value)
-
-
-def _load(model: str, device: str, crf: bool, threads: int | None) -> Any:
-    import torch
-
-    from seriatim.inference.predictor import load
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return load(model, device, crf)
-
-
 def _write_report(
     file: Path, found: "Evaluation", source: Any, facts: Mapping[str, Any], command: Mapping[str, Any]
 ) -> None:
@@ -206,7 +160,12 @@ def _table(result: Mapping[str, Any], class_names: Sequence[str]) -> Iterator[st
         yield f"{row.name:<28} {row.value_text():<24} {row.interval_text()}"
     classes = class_table(result, class_names)
     if classes is not None:
-        width = max(28, *(len(name) + 2 for name, _ in classes.rows))
-        yield f"{'class':<{width}} " + " ".join(f"{column:>8}" for column in classes.columns)
+        first = max(28, *(len(name) + 2 for name, _ in classes.rows))
+        widths = [max(8, len(column)) for column in classes.columns]
+        yield f"{'class':<{first}} " + _cells(classes.columns, widths)
         for name, numbers in classes.rows:
-            yield f"{'  ' + name:<{width}} " + " ".join(f"{show_number(number):>8}" for number in numbers)
+            yield f"{'  ' + name:<{first}} " + _cells(map(show_number, numbers), widths)
+
+
+def _cells(texts: Iterable[str], widths: Sequence[int]) -> str:
+    return " ".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seriatim.cli.options import CrfOption, DeviceOption, ModelOption, ThreadsOption, load_model
 from seriatim.inference.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ def segment(
         typer.Argument(metavar="PATH", help="Pictures, or folders that are searched for pictures.", show_default=False),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is written.", show_default=False)],
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="A model that ships, a run folder or a model folder.")
-    ] = None,
+    model: ModelOption = None,
     formats: Annotated[
         str,
         typer.Option(
@@ -34,10 +33,10 @@ def segment(
             help=f"What is written, with commas: {'; '.join(f'{name} ({what})' for name, what in FORMAT_SUMMARIES.items())}.",
         ),
     ] = ",".join(DEFAULT_FORMATS),
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
-    crf: Annotated[bool, typer.Option("--crf", help="Refine the outlines by a dense CRF.")] = False,
+    device: DeviceOption = "auto",
+    crf: CrfOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout, as JSON.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of arithmetic.", show_default=False)] = None,
+    threads: ThreadsOption = None,
 ) -> None:
     """Segment and count the objects of pictures.
 
@@ -57,15 +56,7 @@ def segment(
         _say(
             f"no --model given: taking {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)"
         )
-    folder = find_model_folder(model or DEFAULT_MODEL)
-
-    import torch
-
-    from seriatim.inference.predictor import load
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    predictor = load(folder, device, crf)
+    predictor = load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf)
     results = ResultFolder(out, chosen, predictor.class_names)
     failed = _segment_all(predictor, pictures, output_stems(pictures, out), results)
     if as_json:

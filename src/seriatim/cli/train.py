@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from seriatim.cli.options import DeviceOption
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
@@ -20,11 +22,14 @@ def train(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="a.b=value", help="Overrides a setting of the recipe; repeatable.", show_default=False
+            "--set",
+            metavar="a.b=value",
+            help="Overrides a setting of the recipe, or takes it out (a.b=); repeatable.",
+            show_default=False,
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> int:
     """Train a network by a recipe.
 

@@ -45,6 +45,8 @@ def _first_problem(cls: type[BaseModel], error: ValidationError, where: str) -> 
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         return f"{prefix}{key}: unknown key{did_you_mean(path[-1], _fields_at(cls, path[:-1]))}"
+    if problem["type"] == "value_error":  # of our own validators, which say what came
+        return f"{prefix}{key}: {problem['msg'].removeprefix('Value error, ')}"
     came = "" if problem["type"] == "missing" else f" (came: {problem['input']!r})"
     return f"{prefix}{key}: {problem['msg']}{came}"
 
@@ -78,7 +80,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """The same nested values with each `a.b=value` of `overrides` set; a value is TOML, or else a plain string.
 
-    >>> apply_overrides({"optimizer": {"learning_rate": 0.1}}, ["optimizer.learning_rate=1e-3"])
+    Without a value the setting is taken out, so that its default holds.
+
+    >>> apply_overrides({"optimizer": {"learning_rate": 0.1, "clip_norm": 5.0}}, ["optimizer.learning_rate=1e-3", "optimizer.clip_norm="])
     {'optimizer': {'learning_rate': 0.001}}
     """
     result = dict(values)
@@ -86,19 +90,26 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {override}: expected KEY=VALUE, such as optimizer.learning_rate=1e-3")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
-        result = _set(result, key.strip().split("."), value)
+        result = _set(result, key.strip().split("."), _value(text.strip()))
     return result
 
 
+def _value(text: str) -> Any:
+    """What the text stands for; None where there is none."""
+    if not text:
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def _set(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """The nested values with one set, or taken out where it is None."""
     result = dict(values)
     if len(path) == 1:
         result[path[0]] = value
-        return result
+        return {key: kept for key, kept in result.items() if kept is not None}
     inner = result.get(path[0], {})
     if isinstance(inner, list) and path[1].isdigit() and int(path[1]) < len(inner) and len(path) > 2:
         number = int(path[1])

@@ -6,15 +6,17 @@ more problems come to light and be listed: polygons that cover no pixel, and obj
 
 Of a pixel that several objects cover the SMALLEST object (by the area of its whole mask) gets the label, of equal ones the earlier in the file: what
 is small lies in front far more often than behind. An object that keeps no pixel is left out of `labels`, `classes` and `objects` alike, so
-that the three stay aligned; `masks` gives it still. Crowds are in no label; they are in `crowds` and, where no object is labelled, in `ignore`.
+that the three stay aligned; `whole_truth` gives it still. Crowds are in no label; they are in `crowds` and, where no object is labelled, in `ignore`.
 
 Source: Lin et al., "Microsoft COCO: common objects in context", ECCV 2014; the format as on cocodataset.org.
 """
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
 from seriatim.core.errors import DataError, ImageError
 from seriatim.core.instances import Instance, Instances
@@ -26,6 +28,23 @@ from seriatim.data.json_values import load_json
 from seriatim.data.overlaps import label_smaller_in_front
 from seriatim.data.problems import FileProblems, Problems
 from seriatim.data.samples import Sample
+
+_Drawn = tuple[Annotation, Instance]
+
+
+class WholeTruth(NamedTuple):
+    """Everything that the file says of one picture, hidden objects too.
+
+    Attributes:
+        objects: with their whole masks, in the order of the file.
+        crowds: regions that stand for groups.
+        areas: pixels of every object and then of every crowd as the file states them, by which the protocol `coco` calls them small, medium
+            or large; those of the mask where it states none.
+    """
+
+    objects: Instances
+    crowds: Instances
+    areas: Float64[np.ndarray, " objects_and_crowds"]
 
 
 class CocoSource:
@@ -95,7 +114,8 @@ class CocoSource:
         except ImageError as error:
             raise DataError(str(error)) from None
         self._check_size(image, (values.shape[1], values.shape[2]))
-        drawn, crowds = self._draw(image)
+        drawn, groups = self._draw(image)
+        crowds = _numbered(groups, image.size)
         labels, visible = label_smaller_in_front([instance for _, instance in drawn], image.size)
         for (annotation, _), is_visible in zip(drawn, visible, strict=True):
             if not is_visible:
@@ -113,7 +133,7 @@ class CocoSource:
             crowds=crowds if len(crowds) else None,
         )
 
-    def masks(self, index: int) -> tuple[Instances, Instances]:
+    def whole_truth(self, index: int) -> WholeTruth:
         """All objects of a picture with their whole masks, hidden ones too, and its crowds; the picture is not decoded.
 
         Raises:
@@ -124,15 +144,17 @@ class CocoSource:
             self._check_size(image, picture_size(image.path))
         except ImageError as error:
             raise DataError(str(error)) from None
-        drawn, crowds = self._draw(image)
-        return _numbered(drawn, image.size), crowds
+        objects, crowds = self._draw(image)
+        areas = [
+            float(instance.area) if annotation.stated_area is None else annotation.stated_area
+            for annotation, instance in objects + crowds
+        ]
+        return WholeTruth(_numbered(objects, image.size), _numbered(crowds, image.size), np.array(areas, np.float64))
 
-    def _draw(self, image: CocoImage) -> tuple[list[tuple[Annotation, Instance]], Instances]:
+    def _draw(self, image: CocoImage) -> tuple[list[_Drawn], list[_Drawn]]:
         """The objects that cover any pixel, in the order of the file, and the crowds."""
         drawn = draw_all(self._annotations[image.id], image.size, self._log)
-        objects = [pair for pair in drawn if not pair[0].is_crowd]
-        crowds = [pair for pair in drawn if pair[0].is_crowd]
-        return objects, _numbered(crowds, image.size)
+        return [pair for pair in drawn if not pair[0].is_crowd], [pair for pair in drawn if pair[0].is_crowd]
 
     def _check_size(self, image: CocoImage, size: Size) -> None:
         if size != image.size:
@@ -146,6 +168,6 @@ class CocoSource:
         return f"{first.item}: {first.reason}" if first else "see the problems"
 
 
-def _numbered(pairs: list[tuple[Annotation, Instance]], size: Size) -> Instances:
+def _numbered(pairs: list[_Drawn], size: Size) -> Instances:
     """The objects with their place in the order as the step."""
     return Instances(size, [replace(instance, step=step) for step, (_, instance) in enumerate(pairs)])

@@ -52,6 +52,7 @@ class Annotation:
         is_crowd: whether it stands for a group.
         segmentation: of its mask.
         score: in 0..1; 1 of truth.
+        stated_area: pixels as the file states them; None where it states none, or nonsense.
         most_pixels: of the box that its mask takes in the memory, at the most.
     """
 
@@ -61,6 +62,7 @@ class Annotation:
     is_crowd: bool
     segmentation: Segmentation
     score: float
+    stated_area: float | None
     most_pixels: int
 
 
@@ -173,12 +175,13 @@ class AnnotationChecker:
         if is_crowd and isinstance(segmentation, list):
             remarks.append("a crowd given as polygons")
         remarks += check_box(raw.get("bbox"), None if more else extent)
-        area = raw.get("area")
-        if area is not None and ((number := finite_number(area)) is None or number < 0):
-            remarks.append(f"area {describe(area)} is no number of pixels, and is not used")
+        area = finite_number(raw.get("area"))
+        if raw.get("area") is not None and (area is None or area < 0):
+            remarks.append(f"area {describe(raw['area'])} is no number of pixels, and is not used")
+            area = None
         most_pixels = (int(extent[2]) - int(extent[0]) + 1) * (int(extent[3]) - int(extent[1]) + 1)
         class_id = self.class_ids[category_id]
-        return Annotation(item, image_id, class_id, is_crowd, segmentation, score, most_pixels), remarks
+        return Annotation(item, image_id, class_id, is_crowd, segmentation, score, area, most_pixels), remarks
 
     def _score(self, raw: dict[str, Any]) -> tuple[float, list[str]]:
         stated = raw.get("score")

@@ -7,7 +7,7 @@ by name, its categories by name.
     source = CocoSource(Path("truth.json"))
     results = CocoResults(Path("predictions.json"), source)
     for index in range(len(source)):
-        objects, crowds = source.masks(index)      # or source.read(index)
+        truth = source.whole_truth(index)        # or source.read(index)
         found = results.read(index)                # Instances in the order of the file, with scores and the source's classes
     results.problems                               # what was left out of the predictions
 """

@@ -14,9 +14,8 @@ from jaxtyping import Int
 
 from seriatim.core.errors import DataError
 from seriatim.core.instances import Instance, Instances
-from seriatim.data.coco import CocoSource
+from seriatim.data.coco import CocoSource, WholeTruth
 from seriatim.data.samples import Sample, Source
-from seriatim.inference.predictions import LABEL_MAP_ENDINGS as LABEL_MAP_ENDINGS
 from seriatim.inference.predictions import (
     Finder,
     LabelMapFinder,
@@ -144,7 +143,7 @@ def evaluate_found(
         found = finder.find(index, sample)
         if class_numbers is not None:
             check_class_ids(found, len(finder.class_names), sample.name)
-        tally.add(make_example(sample, found, class_numbers, _hidden_too(source, index, tally.protocols)))
+        tally.add(make_example(sample, found, class_numbers, _whole_truth(source, index, tally.protocols)))
         names.append(sample.name)
         num_targets.append(len(sample.classes))
         num_preds.append(len(found))
@@ -178,7 +177,7 @@ def make_example(
     sample: Sample,
     found: Instances,
     class_numbers: Int[np.ndarray, " classes"] | None,
-    whole: tuple[Instances, Instances] | None = None,
+    whole: WholeTruth | None = None,
 ) -> Example:
     """Truth and predictions of one picture.
 
@@ -186,7 +185,7 @@ def make_example(
         sample: the truth.
         found: the predictions; where they overlap, protocols that go by masks take them whole.
         class_numbers: see `match_classes`; None takes all targets and predictions for one class.
-        whole: all objects and all crowds, if the sample's lack some that smaller ones hide.
+        whole: all objects and crowds, hidden ones too, and the areas that the file states, where the data set knows them.
     """
     pred_classes = None if class_numbers is None else class_numbers[found.class_ids]
     predictions = {"pred_masks": found, "pred_scores": found.scores, "pred_classes": pred_classes}
@@ -199,7 +198,7 @@ def make_example(
             target_distance_confidences=sample.distance_confidences,
             **predictions,
         )
-    objects, crowds = whole or _objects_and_crowds(sample)
+    objects, crowds = _objects_and_crowds(sample) if whole is None else (whole.objects, whole.crowds)
     classes = np.concatenate([objects.class_ids, crowds.class_ids])
     unknown = np.full(len(crowds), np.inf), np.zeros(len(crowds))
     distances, confidences = (
@@ -213,6 +212,7 @@ def make_example(
         void=sample.ignore,
         target_distances=distances,
         target_distance_confidences=confidences,
+        target_areas=None if whole is None else whole.areas,
         **predictions,
     )
 
@@ -226,9 +226,9 @@ def _objects_and_crowds(sample: Sample) -> tuple[Instances, Instances]:
     return Instances(size, classed), Instances(size) if sample.crowds is None else sample.crowds
 
 
-def _hidden_too(source: Source, index: int, protocols: Sequence[str]) -> tuple[Instances, Instances] | None:
-    """All objects of a picture and its crowds, where `coco` asks and the data set knows of objects that smaller ones hide."""
+def _whole_truth(source: Source, index: int, protocols: Sequence[str]) -> WholeTruth | None:
+    """What only a COCO file knows of a picture, where `coco` asks: objects that smaller ones hide, and stated areas."""
     whole, indices = unwrap(source)
     if "coco" not in protocols or not isinstance(whole, CocoSource):
         return None
-    return whole.masks(indices[index])
+    return whole.whole_truth(indices[index])

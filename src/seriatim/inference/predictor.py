@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32
 from PIL import Image
 from torch import Tensor, nn
 
+from seriatim.core.denormals import denormals_as_zero
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Box, Size
@@ -34,7 +35,8 @@ Picture = str | Path | Image.Image | np.ndarray
 Progress = Callable[[int, int], None]
 """Called with the number of tiles done and of all tiles."""
 
-_MULTIPLE = 32
+MULTIPLE = 32
+"""Both sides of what a network sees are multiples of this."""
 
 
 def load(name_or_folder: str | Path, device: str = "auto", crf: bool = False) -> "Predictor":
@@ -151,23 +153,70 @@ class Predictor:
         """The objects of a picture as data sets hold it: values in 0..1, channels first, not yet prepared."""
         return Instances((image.shape[1], image.shape[2]), self._stream(image, progress))
 
+    def prepared(
+        self, values: Float32[np.ndarray, "channels height width"]
+    ) -> Float32[np.ndarray, "prepared new_height new_width"]:
+        """The picture as the network sees it before it is cut into tiles: its channels, brightness and polarity, at the network's scale.
+
+        Where the model asks for a diameter of the objects, the network looks at parts of the picture to estimate the scale.
+
+        Args:
+            values: as data sets hold them, in 0..1; 1, 3 or 4 channels, the fourth transparency unless the network takes 4.
+
+        Returns:
+            As many channels as the network takes; as many pixels as `values` unless the description asks for a diameter or a longest side.
+
+        Raises:
+            ShapeError: if the picture has another number of channels, or no pixel.
+        """
+        if len(values) not in (1, 3, 4) or not values.size:
+            raise ShapeError(f"values: expected 1, 3 or 4 channels of at least one pixel, came shape {values.shape}")
+        preparation = self.description.preparation
+        prepared = prepare(values, preparation)
+        size = (prepared.shape[1], prepared.shape[2])
+        if preparation.diameter is not None:
+            with self.evaluating():
+                scale = estimate_scale(prepared, preparation.diameter, self._dense_maps)
+            size = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        return rescale(prepared, shrunk_size(size, preparation))
+
     def predict_prepared(self, image: Float32[np.ndarray, "channels height width"]) -> Instances:
         """The objects of a picture that has the channels, brightness, polarity and scale of the network already."""
         size = (image.shape[1], image.shape[2])
-        with self._evaluating():
+        with self.evaluating():
             return Instances(size, self._stream_prepared(image, size, None))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Puts the network into evaluation mode for a while, since it may be in the middle of its training."""
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            yield
+        finally:
+            self.network.train(was_training)
+
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """Within it the network computes without gradients, in the precision that the description asks for."""
+        is_half = self.description.inference.precision == "bfloat16"
+        with (
+            torch.inference_mode(),
+            denormals_as_zero(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=is_half),
+        ):
+            yield
 
     def _stream(
         self, image: Float32[np.ndarray, "channels height width"], progress: Progress | None
     ) -> Iterator[Instance]:
         size = (image.shape[1], image.shape[2])
-        with self._evaluating():
-            values = prepare(image, self.description.preparation)
-            found = self._stream_prepared(self._to_scale(values), size, progress)
+        with self.evaluating():
+            found = self._stream_prepared(self.prepared(image), size, progress)
             if not self.crf:
                 yield from found
                 return
-            settings = self.description.inference
+            values, settings = prepare(image, self.description.preparation), self.description.inference
             yield from refine_instances(values, Instances(size, found), settings.crf, settings.solid, self.device)
 
     def _stream_prepared(
@@ -175,7 +224,7 @@ class Predictor:
     ) -> Iterator[Instance]:
         settings = self.description.inference
         scaled = (prepared.shape[1], prepared.shape[2])
-        rows = plan_tiles(scaled, settings.tile_size, settings.overlap, _MULTIPLE)
+        rows = plan_tiles(scaled, settings.tile_size, settings.overlap, MULTIPLE)
         claims = Claims(size, settings.max_hidden, settings.min_area, settings.solid)
         if len(rows) == len(rows[0]) == 1:
             for _, instance in self._segment_tiles(prepared, rows[0], size):
@@ -205,16 +254,6 @@ class Predictor:
                 if claimed is not None:
                     yield claimed
 
-    def _to_scale(
-        self, prepared: Float32[np.ndarray, "channels height width"]
-    ) -> Float32[np.ndarray, "channels new_height new_width"]:
-        size = (prepared.shape[1], prepared.shape[2])
-        preparation = self.description.preparation
-        if preparation.diameter is not None:
-            scale = estimate_scale(prepared, preparation.diameter, self._dense_maps)
-            size = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        return rescale(prepared, shrunk_size(size, preparation))
-
     def _dense_maps(self, crops: Float32[np.ndarray, "crops channels height width"]) -> Any:
         return self._encode(torch.from_numpy(crops)).gaze.maps
 
@@ -223,7 +262,7 @@ class Predictor:
     ) -> Iterator[tuple[int, Instance]]:
         """Tile number and object, step by step; boxes in pixels of `prepared`, objects in pixels of the picture of `size`."""
         scaled = (prepared.shape[1], prepared.shape[2])
-        crops = np.stack([_pad(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in boxes])
+        crops = np.stack([pad_tile(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in boxes])
         for index, instance, probs in self._steps(torch.from_numpy(crops)):
             y0, x0, y1, x1 = boxes[index]
             if scaled == size:
@@ -254,35 +293,18 @@ class Predictor:
                 memory, state = self._select(memory, state, staying)
                 going = [going[position] for position in staying]
 
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Puts the network into evaluation mode for a while, since it may be in the middle of its training."""
-        was_training = self.network.training
-        self.network.eval()
-        try:
-            yield
-        finally:
-            self.network.train(was_training)
-
-    @torch.inference_mode()
     def _encode(self, images: Float[Tensor, "batch channels height width"]) -> Any:
-        with self._precision():
+        with self.arithmetic():
             return self.network.encode(images.to(self.device))
 
-    @torch.inference_mode()
     def _step(self, memory: Any, state: Any, batch: int) -> tuple[Any, Any]:
-        with self._precision():
+        with self.arithmetic():
             return self.network.step(memory, self.network.initial_state(memory, batch) if state is None else state)
 
     @torch.inference_mode()
     def _select(self, memory: Any, state: Any, images: Sequence[int]) -> tuple[Any, Any]:
         chosen = torch.tensor(images, device=self.device)
         return memory.select(chosen), state.select(chosen)
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.description.inference.precision == "bfloat16"
-        )
 
 
 def _values(image: Picture) -> Float32[np.ndarray, "channels height width"]:
@@ -295,13 +317,11 @@ def _values(image: Picture) -> Float32[np.ndarray, "channels height width"]:
     raise ShapeError(f"image: expected a path, a Pillow picture or a numpy array, came {type(image).__name__}")
 
 
-def _pad(
+def pad_tile(
     crop: Float32[np.ndarray, "channels height width"],
 ) -> Float32[np.ndarray, "channels padded_height padded_width"]:
-    """The crop continued by reflection until its sides are multiples of 32."""
-    missing = [-extent % _MULTIPLE for extent in crop.shape[1:]]
-    if not any(missing):
-        return crop
+    """A copy of the crop, continued by reflection on its lower and right edges until its sides are multiples of `MULTIPLE`."""
+    missing = [-extent % MULTIPLE for extent in crop.shape[1:]]
     return np.pad(crop, ((0, 0), (0, missing[0]), (0, missing[1])), mode="reflect")
 
 

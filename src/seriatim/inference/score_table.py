@@ -47,6 +47,8 @@ def headline_rows(result: Mapping[str, Any]) -> list[Row]:
 
     >>> headline_rows({"AP": {0.5: 1.0}, "PQ": None, "per_image": [], "interval": {"AP": {0.5: [0.9, 1.0]}}})
     [Row(name='AP 0.5', value=1.0, spread=None, interval=(0.9, 1.0)), Row(name='PQ', value=None, spread=None, interval=None)]
+    >>> [row.value for row in headline_rows({"AP_large": -1.0, "DiC": -1.0})]
+    [None, -1.0]
     """
     headline = {key: value for key, value in result.items() if key not in APART}
     return list(_rows(headline, result.get("interval", {}), result.get("thresholds", ()), ""))
@@ -66,9 +68,14 @@ def _rows(values: Mapping[Any, Any], intervals: Any, thresholds: Sequence[float]
                 for threshold, number, bound in zip(thresholds, value, bounds, strict=True):
                     yield Row(f"{name} {threshold:g}", number, None, _pair(bound))
             case int() | float() | None:
-                yield Row(name, value, None, _pair(interval))
+                yield Row(name, _known(str(key), value), None, _pair(interval))
             case _:
                 pass
+
+
+def _known(key: str, value: float | None) -> float | None:
+    """The number, or None for the -1 that `coco` gives where no target bears on it; differences in count may be -1."""
+    return None if value == -1 and key.startswith(("AP", "AR")) else value
 
 
 def _pair(interval: Any) -> tuple[float, float] | None:
@@ -100,18 +107,24 @@ def class_table(result: Mapping[str, Any], class_names: Sequence[str]) -> ClassT
     per_class = result.get("per_class", {})
     if sum(class_id != 0 for class_id in per_class) < 2:
         return None
-    columns: tuple[str, ...] = ("IoU",)
-    rows = []
-    for class_id, value in per_class.items():
-        if "thresholds" in result:
-            columns = ("AP 0.5", "AP 0.7", "AP_vol")
-            numbers = (None,) * 3 if value is None else (value[4], value[6], float(np.mean(value)))
-        elif isinstance(value, Mapping):
-            columns, numbers = tuple(value), tuple(value.values())
-        else:
-            numbers = (value,)
-        rows.append((_class_name(class_id, class_names), numbers))
+    numbers = {class_id: _class_numbers(value, "thresholds" in result) for class_id, value in per_class.items()}
+    columns = next((tuple(of_class) for of_class in numbers.values() if of_class), ())
+    rows = [
+        (_class_name(class_id, class_names), tuple(of_class.get(column) for column in columns))
+        for class_id, of_class in numbers.items()
+    ]
     return ClassTable(columns, rows)
+
+
+def _class_numbers(value: Any, has_thresholds: bool) -> dict[str, float | None]:
+    """Column -> number of one class; empty where the class has none."""
+    if value is None:
+        return {}
+    if has_thresholds:
+        return {"AP 0.5": value[4], "AP 0.7": value[6], "AP_vol": float(np.mean(value))}
+    if isinstance(value, Mapping):
+        return {row.name: row.value for row in headline_rows(value)}
+    return {"IoU": value}
 
 
 def _class_name(class_id: int, class_names: Sequence[str]) -> str:

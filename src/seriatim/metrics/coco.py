@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.ranking import best_from_here_on
-from seriatim.metrics.scoring import Scoring, Weights, in_chunks, mean_known, quality_without_targets, ratio
+from seriatim.metrics.scoring import Scoring, Weights, in_chunks, known, mean_known, quality_without_targets, ratio
 
 KEYS = (
     "AP",
@@ -40,7 +40,7 @@ MOST_PREDICTIONS = (1, 10, 100)
 """Best predictions of a class in an image that are looked at for AR1, AR10 and AR100; all other numbers take 100."""
 
 
-def evaluate_coco(examples: Sequence[Example]) -> dict[str, float]:
+def evaluate_coco(examples: Sequence[Example]) -> dict[str, Any]:
     """The twelve numbers of the COCO program for masks.
 
     AP is the mean over IoU 0.5:0.05:0.95 of the precision at 101 recalls, then over the classes with targets; AR the mean
@@ -55,7 +55,8 @@ def evaluate_coco(examples: Sequence[Example]) -> dict[str, float]:
         examples: at least one.
 
     Returns:
-        The keys of `KEYS`. A number that no target bears on is -1, as that program has it.
+        The keys of `KEYS`, where a number that no target bears on is -1, as that program has it; and `per_class` {class: the same
+        keys for the class alone, where such a number is None; or None without a target}.
 
     Source:
         Lin et al., "Microsoft COCO: common objects in context", ECCV 2014, and pycocotools' `COCOeval`, whose rules these are, down
@@ -233,18 +234,23 @@ def _recalls_reached(
 class _Pool:
     def __init__(self, tables: Sequence[_Table]) -> None:
         self._num_images = len(tables)
-        self._rankings = [_Ranking.of(tables, class_id) for class_id in sorted(set().union(*tables))]
+        self._rankings = {class_id: _Ranking.of(tables, class_id) for class_id in sorted(set().union(*tables))}
 
-    def result(self) -> dict[str, float]:
-        means = self._scores(np.ones((1, self._num_images)))[:, 0]
-        return dict(zip(KEYS, np.where(np.isnan(means), -1.0, means).tolist(), strict=True))
+    def result(self) -> dict[str, Any]:
+        scores = self._scores(np.ones((1, self._num_images)))[:, :, 0]
+        means = mean_known(scores)
+        per_class = {
+            class_id: dict(zip(KEYS, map(known, values), strict=True)) if ranking.num_targets[0].any() else None
+            for (class_id, ranking), values in zip(self._rankings.items(), scores, strict=True)
+        }
+        return {**dict(zip(KEYS, np.where(np.isnan(means), -1.0, means).tolist(), strict=True)), "per_class": per_class}
 
     def resample(self, weights: Weights) -> dict[str, Any]:
-        return dict(zip(KEYS, self._scores(weights), strict=True))
+        return dict(zip(KEYS, mean_known(self._scores(weights)), strict=True))
 
-    def _scores(self, weights: Weights) -> Float64[np.ndarray, "12 resamples"]:
-        scores = [ranking.scores(weights) for ranking in self._rankings]
-        return mean_known(np.stack(scores)) if scores else np.full((len(KEYS), len(weights)), np.nan)
+    def _scores(self, weights: Weights) -> Float64[np.ndarray, "classes 12 resamples"]:
+        scores = [ranking.scores(weights) for ranking in self._rankings.values()]
+        return np.array(scores).reshape(len(scores), len(KEYS), len(weights))
 
 
 def _rate(table: _Table) -> dict[str, Any]:

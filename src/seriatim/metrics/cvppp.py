@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.overlap import LabelOverlap, overlap_label_maps
+from seriatim.metrics.overlap import LabelOverlap, overlap_label_maps, overlaps_of_classes
 from seriatim.metrics.scoring import Scoring, Weights
 
 _KEYS = ("SBD", "BD_pred_gt", "BD_gt_pred", "FGBGDice", "DiC", "absDiC")
@@ -29,15 +29,16 @@ def evaluate_cvppp(examples: Sequence[Example]) -> dict[str, Any]:
     program, although nothing is wrong in it; its `DiC` is 0.
 
     Predictions are taken as a label map in which the EARLIER one keeps a contested pixel; one that keeps none is not
-    counted. Void pixels are removed from both maps, and an object that lies wholly in void with them. Classes and scores
-    play no part; a crowd is an object like any other.
+    counted. Void pixels are removed from both maps, and an object that lies wholly in void with them. Scores play no part,
+    classes only in `per_class`; a crowd is an object like any other.
 
     Args:
         examples: at least one.
 
     Returns:
-        Each of the six keys with `{"mean", "std"}` (`std` divides by n - 1, and is 0.0 for a single image), and
-        `per_image`: the six numbers of every image, in order.
+        Each of the six keys with `{"mean", "std"}` (`std` divides by n - 1, and is 0.0 for a single image); `per_image`: the six
+        numbers of every image, in order; and `per_class` {class: the six keys for the objects of this class alone, over the images
+        that hold a prediction or a target of it, or None without a target}, which is our addition.
 
     Source:
         Scharr et al., "Leaf segmentation in plant phenotyping: a collation study", Machine Vision and Applications
@@ -55,42 +56,67 @@ def evaluate_cvppp(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Table:
-    """The six numbers of an image, and whether it has neither targets nor predictions."""
+class _Numbers:
+    """The six scores of an image, or of one class in it, and its counts."""
 
     scores: dict[str, float]
-    is_empty: bool
+    num_preds: int
+    num_targets: int
+
+    @classmethod
+    def of(cls, overlap: LabelOverlap) -> "_Numbers":
+        best_of_preds, best_of_targets = _best_dice(overlap)
+        foreground = int(overlap.pred_areas.sum() + overlap.target_areas.sum())
+        difference = overlap.num_preds - overlap.num_targets
+        scores = {
+            "SBD": min(best_of_preds, best_of_targets),
+            "BD_pred_gt": best_of_preds,
+            "BD_gt_pred": best_of_targets,
+            "FGBGDice": 2 * int(overlap.intersections.sum()) / max(foreground, 1),
+            "DiC": float(difference),
+            "absDiC": float(abs(difference)),
+        }
+        return cls(scores, overlap.num_preds, overlap.num_targets)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One image: all its objects, and those of each class that it holds."""
+
+    whole: _Numbers
+    classes: dict[int, _Numbers]
 
 
 class _Pool:
     def __init__(self, tables: Sequence[_Table]) -> None:
         self._tables = tables
-        self._values = {key: np.array([table.scores[key] for table in tables]) for key in _KEYS}
 
     def result(self) -> dict[str, Any]:
-        result: dict[str, Any] = {key: _mean_and_std(values) for key, values in self._values.items()}
-        return {**result, "per_image": [dict(table.scores) for table in self._tables]}
+        whole = [table.whole for table in self._tables]
+        return {
+            **_means_and_stds(whole),
+            "per_image": [dict(one.scores) for one in whole],
+            "per_class": {
+                class_id: self._of_class(class_id)
+                for class_id in sorted(set().union(*(table.classes for table in self._tables)))
+            },
+        }
 
     def resample(self, weights: Weights) -> dict[str, Any]:
-        return {key: weights @ values / weights.sum(axis=1) for key, values in self._values.items()}
+        whole = [table.whole for table in self._tables]
+        return {key: weights @ values / weights.sum(axis=1) for key, values in _columns(whole).items()}
+
+    def _of_class(self, class_id: int) -> dict[str, Any] | None:
+        numbers = [table.classes[class_id] for table in self._tables if class_id in table.classes]
+        return _means_and_stds(numbers) if any(one.num_targets for one in numbers) else None
 
 
 def _tabulate(example: Example) -> _Table:
     overlap = overlap_label_maps(
         example.pred_label_map, example.num_preds, example.target_labels, example.num_targets, example.void
     )
-    best_of_preds, best_of_targets = _best_dice(overlap)
-    foreground = int(overlap.pred_areas.sum() + overlap.target_areas.sum())
-    difference = overlap.num_preds - overlap.num_targets
-    scores = {
-        "SBD": min(best_of_preds, best_of_targets),
-        "BD_pred_gt": best_of_preds,
-        "BD_gt_pred": best_of_targets,
-        "FGBGDice": 2 * int(overlap.intersections.sum()) / max(foreground, 1),
-        "DiC": float(difference),
-        "absDiC": float(abs(difference)),
-    }
-    return _Table(scores, is_empty=overlap.num_preds == overlap.num_targets == 0)
+    parts = overlaps_of_classes(overlap, example.pred_classes, example.target_classes)
+    return _Table(_Numbers.of(overlap), {class_id: _Numbers.of(part) for class_id, part in parts.items()})
 
 
 def _best_dice(overlap: LabelOverlap) -> tuple[float, float]:
@@ -106,14 +132,22 @@ def _best_dice(overlap: LabelOverlap) -> tuple[float, float]:
     )
 
 
-def _mean_and_std(values: Float64[np.ndarray, " images"]) -> dict[str, float]:
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"mean": float(np.mean(values)), "std": spread}
+def _columns(numbers: Sequence[_Numbers]) -> dict[str, Float64[np.ndarray, " images"]]:
+    return {key: np.array([one.scores[key] for one in numbers]) for key in _KEYS}
 
 
-CVPPP = Scoring(
-    tabulate=_tabulate,
-    pool=_Pool,
-    rate=lambda table: {"quality": 1.0 if table.is_empty else table.scores["SBD"], **table.scores},
-)
+def _means_and_stds(numbers: Sequence[_Numbers]) -> dict[str, Any]:
+    return {
+        key: {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
+        for key, values in _columns(numbers).items()
+    }
+
+
+def _rate(table: _Table) -> dict[str, Any]:
+    whole = table.whole
+    is_empty = whole.num_preds == whole.num_targets == 0
+    return {"quality": 1.0 if is_empty else whole.scores["SBD"], **whole.scores}
+
+
+CVPPP = Scoring(tabulate=_tabulate, pool=_Pool, rate=_rate)
 """The parts of the protocol."""

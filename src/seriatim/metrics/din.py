@@ -8,8 +8,19 @@ from jaxtyping import Bool, Float, Float64
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.overlap import overlap_label_maps
-from seriatim.metrics.ranking import THRESHOLDS, RankedImage, RankedPool, ScoredImage, rank_image, rate_ranking
+from seriatim.metrics.ranking import (
+    THRESHOLDS,
+    RankedClass,
+    RankedImage,
+    RankedPool,
+    ScoredImage,
+    rank_image,
+    rate_ranking,
+)
 from seriatim.metrics.scoring import Scoring
+
+_NOTHING = RankedClass(np.zeros(0), np.zeros((0, len(THRESHOLDS)), dtype=bool), 0)
+"""A class of which no object keeps a pixel in an image."""
 
 
 def evaluate_din(examples: Sequence[Example]) -> dict[str, Any]:
@@ -55,7 +66,8 @@ def _tabulate(example: Example) -> RankedImage:
         example.pred_scores[preds],
         example.target_classes[targets],
     )
-    return rank_image(image, _exceed_any_target)
+    seen = [*example.pred_classes.tolist(), *example.target_classes.tolist()]
+    return dict.fromkeys(seen, _NOTHING) | rank_image(image, _exceed_any_target)
 
 
 def _exceed_any_target(

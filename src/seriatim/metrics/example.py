@@ -90,7 +90,8 @@ class Example:
         target_classes: class of each target; all 1 unless given.
         target_crowd: whether a target of the label map is a group that nobody told apart; all False unless given. Only the
             protocols `coco` and `cityscapes` know crowds; to the others, as to their official programs, it is one more object.
-        void: pixels to ignore; none unless given. Where a pixel is void and target, void holds.
+        void: pixels to ignore; none unless given. Where a pixel is void and target, void holds, except in `sds`, `voc07` and `coco`, whose
+            programs know no void: to them it is the target's.
         target_distances: median distance of each target from the camera in metres, or None (`cityscapes` only).
         target_distance_confidences: how far to trust it, 0..1, or None (`cityscapes` only).
         target_areas: pixels of each target as its file states them, or None (`coco` only).

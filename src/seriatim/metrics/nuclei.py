@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.overlap import LabelOverlap, overlap_label_maps
+from seriatim.metrics.overlap import LabelOverlap, overlap_label_maps, overlaps_of_classes
 from seriatim.metrics.scoring import Scoring, Weights
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -26,14 +26,16 @@ def evaluate_nuclei(examples: Sequence[Example]) -> dict[str, Any]:
     - `DiC`: mean over the images of the number of predictions minus the number of targets; `absDiC`: mean of its size.
 
     Predictions are taken as a label map in which the EARLIER one keeps a contested pixel; one that keeps none is not
-    counted. Void pixels are removed from both maps, and an object that lies wholly in void with them. Classes and scores
-    play no part; a crowd is an object like any other.
+    counted. Void pixels are removed from both maps, and an object that lies wholly in void with them. Scores play no part,
+    classes only in `per_class`; a crowd is an object like any other.
 
     Args:
         examples: at least one.
 
     Returns:
-        The four keys above, and `per_image`: the same of every image alone, in order.
+        The four keys above; `per_image`: the same of every image alone, in order; and `per_class` {class: the same of the objects
+        of this class alone, over the images that hold a prediction or a target of it, or None without a target}, which is our
+        addition: those programs know no classes.
 
     Source:
         Schmidt et al., "Cell detection with star-convex polygons", MICCAI 2018, Sec. 3 (AP); Kirillov et al., "Panoptic
@@ -51,35 +53,41 @@ def evaluate_nuclei(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Table:
-    """Of one image: precision at each threshold, the three terms of the panoptic quality, and the difference in count."""
+class _Numbers:
+    """Of one image, or of one class in it: precision at each threshold, the three terms of the panoptic quality, and the counts."""
 
     precisions: Float64[np.ndarray, " thresholds"]
     terms: Float64[np.ndarray, " 3"]
-    difference: int
+    num_preds: int
+    num_targets: int
+
+    @classmethod
+    def of(cls, overlap: LabelOverlap) -> "_Numbers":
+        precisions = np.array([_precision(overlap, threshold) for threshold in THRESHOLDS])
+        return cls(precisions, _quality_terms(overlap), overlap.num_preds, overlap.num_targets)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """One image: all its objects, and those of each class that it holds."""
+
+    whole: _Numbers
+    classes: dict[int, _Numbers]
+
+
+class _Means:
+    """The scores over some images, for any weighting of them."""
+
+    def __init__(self, numbers: Sequence[_Numbers]) -> None:
+        self._precisions = np.array([one.precisions for one in numbers])
+        self._terms = np.array([one.terms for one in numbers])
+        self._differences = np.array([one.num_preds - one.num_targets for one in numbers], dtype=np.float64)
 
     def scores(self) -> dict[str, Any]:
-        return {
-            "AP": dict(zip(THRESHOLDS, self.precisions.tolist(), strict=True)),
-            "PQ": float(_quality(self.terms)),
-            "DiC": float(self.difference),
-            "absDiC": float(abs(self.difference)),
-        }
-
-
-class _Pool:
-    def __init__(self, tables: Sequence[_Table]) -> None:
-        self._tables = tables
-        self._precisions = np.array([table.precisions for table in tables])
-        self._terms = np.array([table.terms for table in tables])
-        self._differences = np.array([table.difference for table in tables], dtype=np.float64)
-
-    def result(self) -> dict[str, Any]:
-        means = self.resample(np.ones((1, len(self._tables))))
+        means = self.resample(np.ones((1, len(self._terms))))
         return {
             "AP": {threshold: float(values[0]) for threshold, values in means["AP"].items()},
             **{key: float(means[key][0]) for key in ("PQ", "DiC", "absDiC")},
-            "per_image": [table.scores() for table in self._tables],
         }
 
     def resample(self, weights: Weights) -> dict[str, Any]:
@@ -92,12 +100,35 @@ class _Pool:
         }
 
 
+class _Pool:
+    def __init__(self, tables: Sequence[_Table]) -> None:
+        self._tables = tables
+        self._means = _Means([table.whole for table in tables])
+
+    def result(self) -> dict[str, Any]:
+        return {
+            **self._means.scores(),
+            "per_image": [_Means([table.whole]).scores() for table in self._tables],
+            "per_class": {
+                class_id: self._of_class(class_id)
+                for class_id in sorted(set().union(*(table.classes for table in self._tables)))
+            },
+        }
+
+    def resample(self, weights: Weights) -> dict[str, Any]:
+        return self._means.resample(weights)
+
+    def _of_class(self, class_id: int) -> dict[str, Any] | None:
+        numbers = [table.classes[class_id] for table in self._tables if class_id in table.classes]
+        return _Means(numbers).scores() if any(one.num_targets for one in numbers) else None
+
+
 def _tabulate(example: Example) -> _Table:
     overlap = overlap_label_maps(
         example.pred_label_map, example.num_preds, example.target_labels, example.num_targets, example.void
     )
-    precisions = np.array([_precision(overlap, threshold) for threshold in THRESHOLDS])
-    return _Table(precisions, _quality_terms(overlap), overlap.num_preds - overlap.num_targets)
+    parts = overlaps_of_classes(overlap, example.pred_classes, example.target_classes)
+    return _Table(_Numbers.of(overlap), {class_id: _Numbers.of(part) for class_id, part in parts.items()})
 
 
 def _precision(overlap: LabelOverlap, threshold: float) -> float:
@@ -134,6 +165,6 @@ def _quality(terms: Float64[np.ndarray, "*axes 3"]) -> Float64[np.ndarray, "*axe
 NUCLEI = Scoring(
     tabulate=_tabulate,
     pool=_Pool,
-    rate=lambda table: {"quality": float(table.precisions.mean()), **table.scores()},
+    rate=lambda table: {"quality": float(table.whole.precisions.mean()), **_Means([table.whole]).scores()},
 )
 """The parts of the protocol; the quality of an image is the mean of its precisions."""

@@ -52,6 +52,45 @@ class LabelOverlap:
         """Intersection over union of each pair: one division of whole numbers, so that 3/5 is the number 0.6."""
         return self.intersections / (self.area_sums() - self.intersections)
 
+    def of_class(
+        self,
+        class_id: int,
+        pred_classes: Int64[np.ndarray, " predictions"],
+        target_classes: Int64[np.ndarray, " targets"],
+    ) -> "LabelOverlap":
+        """The same as if both maps held the objects of one class alone.
+
+        Args:
+            class_id: the class.
+            pred_classes: of the predicted labels 1..P.
+            target_classes: of the target labels 1..G.
+        """
+        preds, targets = pred_classes == class_id, target_classes == class_id
+        pairs = preds[self.preds] & targets[self.targets]
+        return LabelOverlap(
+            np.where(preds, self.pred_areas, 0),
+            np.where(targets, self.target_areas, 0),
+            self.preds[pairs],
+            self.targets[pairs],
+            self.intersections[pairs],
+        )
+
+
+def overlaps_of_classes(
+    overlap: LabelOverlap,
+    pred_classes: Int64[np.ndarray, " predictions"],
+    target_classes: Int64[np.ndarray, " targets"],
+) -> dict[int, LabelOverlap]:
+    """Of each class that has a predicted or target label with a pixel, the overlap as if the maps held this class alone.
+
+    >>> found = overlap_label_maps(np.array([[1, 1, 2, 0]]), 2, np.array([[1, 2, 2, 0]]), 2)
+    >>> parts = overlaps_of_classes(found, np.array([5, 7]), np.array([5, 5]))
+    >>> {class_id: (part.num_preds, part.num_targets, part.intersections.tolist()) for class_id, part in parts.items()}
+    {5: (1, 2, [1, 1]), 7: (1, 0, [])}
+    """
+    seen = np.concatenate([pred_classes[overlap.pred_areas > 0], target_classes[overlap.target_areas > 0]])
+    return {class_id: overlap.of_class(class_id, pred_classes, target_classes) for class_id in np.unique(seen).tolist()}
+
 
 @dataclass(frozen=True, eq=False)
 class MaskOverlap:

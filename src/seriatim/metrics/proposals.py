@@ -1,7 +1,7 @@
 """Protocol `proposals`: how many objects the first N masks of each image find, as MCG and COB count."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ def evaluate_proposals(examples: Sequence[Example]) -> dict[str, Any]:
     """Share of objects that one of the first N masks covers well.
 
     Of each target, the best IoU over the first N predictions in the order emitted, void pixels removed from both. The
-    targets of all images are pooled; one that lies wholly in void is left out. Classes and scores play no part, several
-    targets may share a prediction, and a crowd is an object like any other.
+    targets of all images are pooled; one that lies wholly in void is left out. Scores and the classes of predictions play no part,
+    several targets may share a prediction, and a crowd is an object like any other.
 
     Args:
         examples: at least one.
@@ -33,7 +33,8 @@ def evaluate_proposals(examples: Sequence[Example]) -> dict[str, Any]:
     Returns:
         For N of 10 and 50 (the columns of RSIS Table 4): `recall` {N: {threshold: share of targets with IoU **>**
         threshold}} for 0.5, 0.7 and 0.85; `average_recall` {N: mean share with IoU **>=** 0.5, 0.55, ... 0.95};
-        `mean_best_iou` {N: mean best IoU}. Every value is None if there is no target at all.
+        `mean_best_iou` {N: mean best IoU}. Every value is None if there is no target at all. And `per_class` {class: the same
+        three keys for the targets of this class}.
 
     Source:
         Pont-Tuset et al., "Multiscale combinatorial grouping", TPAMI 39(1), 2017, Sec. 6; Maninis et al., "Convolutional
@@ -50,16 +51,18 @@ def evaluate_proposals(examples: Sequence[Example]) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """Of one image: its targets, and for each N those found at each threshold, and the sum of their best IoU."""
+    """Of one image, or of one class in it: its targets, and for each N those found at each threshold, and the sum of their best IoU."""
 
     num_targets: int
     found: Float64[np.ndarray, "counts recall_thresholds"]
     found_for_average: Float64[np.ndarray, "counts average_thresholds"]
     iou_sum: Float64[np.ndarray, " counts"]
+    classes: dict[int, "_Table"] = field(default_factory=dict)
 
 
 class _Pool:
     def __init__(self, tables: Sequence[_Table]) -> None:
+        self._tables = tables
         self._num_targets = np.array([table.num_targets for table in tables], dtype=np.float64)
         self._sums = {
             name: np.array([getattr(table, name) for table in tables])
@@ -67,6 +70,18 @@ class _Pool:
         }
 
     def result(self) -> dict[str, Any]:
+        class_ids = sorted(set().union(*(table.classes for table in self._tables)))
+        return {
+            **self.numbers(),
+            "per_class": {
+                class_id: _Pool(
+                    [table.classes[class_id] for table in self._tables if class_id in table.classes]
+                ).numbers()
+                for class_id in class_ids
+            },
+        }
+
+    def numbers(self) -> dict[str, Any]:
         means = self.resample(np.ones((1, len(self._num_targets))))
         return {
             "recall": {
@@ -97,16 +112,24 @@ class _Pool:
 
 def _tabulate(example: Example) -> _Table:
     best = np.array([_best_iou(example, num) for num in COUNTS])
+    class_ids = example.target_classes[example.overlap.valid_target_areas > 0]
+    return _count(
+        best, {class_id: _count(best[:, class_ids == class_id], {}) for class_id in np.unique(class_ids).tolist()}
+    )
+
+
+def _count(best: Float64[np.ndarray, "counts targets"], classes: dict[int, _Table]) -> _Table:
     return _Table(
         num_targets=best.shape[1],
         found=(best[:, :, None] > np.array(RECALL_THRESHOLDS)).sum(axis=1, dtype=np.float64),
         found_for_average=(best[:, :, None] >= np.array(AVERAGE_THRESHOLDS)).sum(axis=1, dtype=np.float64),
         iou_sum=best.sum(axis=1),
+        classes=classes,
     )
 
 
 def _rate(table: _Table) -> dict[str, Any]:
-    result = _Pool([table]).result()
+    result = _Pool([table]).numbers()
     return {"quality": result["mean_best_iou"][COUNTS[-1]], **result}
 
 

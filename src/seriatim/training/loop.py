@@ -18,6 +18,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from seriatim.core.config import Config
+from seriatim.core.denormals import denormals_as_zero
 from seriatim.core.errors import ConfigError, TrainingDivergedError
 from seriatim.data.collate import Batch, Crops, batches
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, load_weights, write_model_folder
@@ -81,6 +82,7 @@ class TrainingStep(nn.Module):
         )
 
 
+@denormals_as_zero()
 def train(
     recipe: Recipe, run: Path, resume: bool = False, watch: Watcher | None = None, device: str = "auto"
 ) -> RunFolder:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seriatim.core.config import Config, apply_overrides, read_toml
 from seriatim.core.errors import ConfigError, did_you_mean
@@ -34,6 +34,19 @@ class DataConfig(Config):
     """KIND:PATH of test pictures of their own."""
     classes: list[str] | None = Field(default=None, min_length=1)
     """Keep the objects of these classes only; what has none of them is neither trained on nor watched. None keeps all."""
+
+    @model_validator(mode="after")
+    def _each_part_has_one_origin(self) -> "DataConfig":
+        for part, number, spec in (
+            ("validation", self.num_validation, self.validation),
+            ("test", self.num_test, self.test),
+        ):
+            if number and spec is not None:
+                raise ValueError(
+                    f"{part} pictures come from the source (num_{part} = {number}) or are pictures of their own ({part} = {spec!r}), "
+                    f"not both; take one out with --set data.num_{part}= or --set data.{part}="
+                )
+        return self
 
 
 class ModelSection(Config):

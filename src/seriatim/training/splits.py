@@ -46,22 +46,33 @@ def _open(spec: str, config: DataConfig) -> Source:
 
 
 def check_classes(splits: Splits, num_classes: int | None) -> None:
-    """Refuse a network that tells apart another number of classes than the pictures have.
+    """Refuse a network that tells apart another number of classes than the pictures have, and parts of several classes that differ in them.
 
     Args:
         splits: the pictures.
         num_classes: `model.config.num_classes`; None where the network knows no classes.
 
     Raises:
-        ConfigError: naming the part of the pictures and both numbers.
+        ConfigError: naming the number, or the part of the pictures and its classes.
     """
-    for part, source in zip(Splits._fields, splits, strict=True):
-        known = source.class_names
-        if num_classes is not None and len(source) and num_classes != len(known):
-            listed = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
+    if num_classes is None:
+        return
+    known = splits.training.class_names
+    if num_classes != len(known):
+        raise ConfigError(
+            f"model.config.num_classes: is {num_classes}, but the training pictures have {len(known)} ({_listed(known)}); set it to {len(known)}"
+        )
+    for part, source in zip(Splits._fields[1:], splits[1:], strict=True):
+        names = source.class_names
+        if len(source) and (len(names) != len(known) or (len(names) > 1 and names != known)):
             raise ConfigError(
-                f"model.config.num_classes: is {num_classes}, but the {part} pictures have {len(known)} ({listed}); set it to {len(known)}"
+                f"data.{part}: its {len(names)} classes ({_listed(names)}) are not the {len(known)} of the training pictures ({_listed(known)}); "
+                f"name other pictures, or take the setting out with --set data.{part}="
             )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,7 @@
 import numpy as np
-import pytest
-from PIL import Image
 
-from seriatim.analysis.failure_report import FailureReport, collect_failures, read_predictions
-from seriatim.core.errors import DataError
-from seriatim.core.instances import Instances
+from seriatim.analysis.failure_report import FailureReport, collect_failures
+from seriatim.core.instances import Instance, Instances
 from seriatim.data.samples import Sample
 
 
@@ -34,13 +31,29 @@ class Drawn:
         return sample_of(labels, self.name(index))
 
 
-def nothing(sample):
-    return Instances((sample.labels.shape[0], sample.labels.shape[1]))
+class Finds:
+    """The squares given, by number of the picture; a square is (y, x, side)."""
+
+    class_names = ()
+
+    def __init__(self, *squares):
+        self.squares = squares
+
+    def find(self, index, sample):
+        height, width = sample.labels.shape
+        squares = self.squares[index] if index < len(self.squares) else ()
+        return Instances(
+            (height, width),
+            [Instance((y, x, y + side, x + side), np.ones((side, side), dtype=bool)) for y, x, side in squares],
+        )
+
+
+NOTHING = Finds()
 
 
 def test_counts_and_cases_of_all_pictures_are_gathered():
     calls = []
-    report = collect_failures(nothing, Drawn(3), 2, lambda done, total: calls.append((done, total)))
+    report = collect_failures(NOTHING, Drawn(3), 2, lambda done, total: calls.append((done, total)))
     assert report.target_counts() == {"right": 0, "joined": 0, "split": 0, "inexact": 0, "missed": 6}
     assert sum(report.pred_counts().values()) == 0
     assert report.case_counts()["missed"] == 6
@@ -56,16 +69,16 @@ def test_counts_and_cases_of_all_pictures_are_gathered():
 
 
 def test_examples_come_from_many_pictures_the_largest_first():
-    report = collect_failures(nothing, Drawn(4), 3)
+    report = collect_failures(NOTHING, Drawn(4), 3)
     shown = report.examples["missed"]
     assert [one.picture for one in shown] == ["p0", "p1", "p2"]
     assert [one.case.targets for one in shown] == [(2,)] * 3
-    few = collect_failures(nothing, Drawn(2), 3).examples["missed"]
+    few = collect_failures(NOTHING, Drawn(2), 3).examples["missed"]
     assert [(one.picture, one.case.targets) for one in few] == [("p0", (2,)), ("p0", (1,)), ("p1", (2,))]
 
 
 def test_an_example_shows_the_surroundings_stretched_to_the_full_range():
-    [example, *_] = collect_failures(nothing, Drawn(1), 1).examples["missed"]
+    [example, *_] = collect_failures(NOTHING, Drawn(1), 1).examples["missed"]
     assert example.pixels.shape == (48, 48, 3)
     assert example.target_labels.shape == example.pred_labels.shape == (48, 48)
     assert (example.target_labels == 2).sum() == 400
@@ -89,20 +102,20 @@ def test_what_is_ignored_is_no_failure():
 
 
 def test_no_examples_may_be_wanted():
-    report = collect_failures(nothing, Drawn(2), 0)
+    report = collect_failures(NOTHING, Drawn(2), 0)
     assert not any(report.examples.values())
     assert report.case_counts()["missed"] == 4
 
 
-def test_label_maps_are_read_and_checked(tmp_path):
-    source = Drawn(2)
-    with pytest.raises(DataError, match="no such folder"):
-        read_predictions(tmp_path / "none", source)
-    Image.fromarray(source.read(0).labels.astype(np.uint16)).save(tmp_path / "p0.labels.png")
-    with pytest.raises(DataError, match="no label map for p1"):
-        read_predictions(tmp_path, source)
-    Image.fromarray(np.zeros((3, 4), dtype=np.uint16)).save(tmp_path / "p1.png")
-    read = read_predictions(tmp_path, source)
-    assert np.array_equal(read(source.read(0)).label_map(), source.read(0).labels)
-    with pytest.raises(DataError, match="is 3 x 4 pixels"):
-        read(source.read(1))
+def test_every_picture_is_judged_by_its_own_predictions():
+    report = collect_failures(Finds([(10, 10, 10)], [(10, 10, 10), (40, 41, 20)], [(0, 0, 5)]), Drawn(3))
+    assert [one.pred_counts["right"] for one in report.pictures] == [1, 2, 0]
+    assert [(one.case.kind, one.picture) for one in report.examples["hallucinated"]] == [("hallucinated", "p2")]
+
+
+def test_where_predictions_overlap_the_earlier_holds_the_pixel_and_one_that_is_left_none_is_not_counted():
+    report = collect_failures(Finds([(40, 40, 20), (45, 45, 5), (35, 40, 20), (10, 10, 10)]), Drawn(1))
+    assert report.target_counts()["right"] == 2
+    assert (report.pred_counts()["right"], sum(report.pred_counts().values())) == (2, 3)
+    [case] = report.pictures[0].cases
+    assert (case.kind, case.box, case.preds) == ("hallucinated", (35, 40, 40, 60), (3,))

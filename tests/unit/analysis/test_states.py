@@ -116,6 +116,13 @@ def test_the_network_sees_what_the_predictor_shows_it(preparation, extensions, m
     assert np.array_equal(trace.picture, expected[0])
 
 
+def test_a_trace_keeps_its_picture_when_the_given_one_is_painted_over(ris):
+    values = picture(32, 64)
+    trace = trace_states(ris, values, num_steps=1)
+    values[:] = 0
+    assert np.array_equal(trace.picture, picture(32, 64))
+
+
 def test_a_large_picture_is_traced_tile_by_tile(ris):
     predictor = make("ris", RIS, inference={"tile_size": 64, "overlap": 16})
     values = picture(100, 200)

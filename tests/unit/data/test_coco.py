@@ -118,7 +118,7 @@ def test_of_equal_objects_the_earlier_lies_in_front(tmp_path):
     assert labels[0].tolist() == [1, 1, 1, 1, 2, 2, 0, 0]
 
 
-def test_an_object_without_a_label_is_left_out_of_everything_but_masks(tmp_path):
+def test_an_object_without_a_label_is_left_out_of_everything_but_the_whole_truth(tmp_path):
     source = opened(
         tmp_path,
         [
@@ -137,8 +137,7 @@ def test_an_object_without_a_label_is_left_out_of_everything_but_masks(tmp_path)
     ]
     source.read(0)
     assert len(source.problems) == 1
-    objects, _ = source.masks(0)
-    assert objects.class_ids.tolist() == [2, 1, 2]
+    assert source.whole_truth(0).objects.class_ids.tolist() == [2, 1, 2]
 
 
 def test_crowds_are_ignored_where_no_object_is_labelled(tmp_path):
@@ -158,7 +157,21 @@ def test_crowds_are_ignored_where_no_object_is_labelled(tmp_path):
     wanted[:2, 2:4] = False
     assert (sample.ignore == wanted).all()
     assert sample.objects is None
-    assert [len(part) for part in source.masks(0)] == [1, 1]
+    truth = source.whole_truth(0)
+    assert (len(truth.objects), len(truth.crowds)) == (1, 1)
+
+
+def test_areas_are_as_the_file_states_them_or_else_pixels(tmp_path):
+    source = opened(
+        tmp_path,
+        [
+            annotation(1, code(0, 0, 2, 2), area=3.5, iscrowd=1),
+            annotation(2, code(0, 2, 2, 6), area=9),
+            annotation(3, code(3, 0, 5, 3)),
+            annotation(4, code(3, 4, 4, 6), area=-1),
+        ],
+    )
+    assert source.whole_truth(0).areas.tolist() == [9, 6, 2, 3.5]  # the crowd last
 
 
 def test_pictures_without_annotations_have_no_objects(tmp_path):
@@ -224,7 +237,7 @@ def test_a_shared_name_is_never_taken_from_the_wrong_folder(tmp_path):
 def test_a_picture_of_another_size_is_an_error_when_it_is_read(tmp_path):
     source = opened(tmp_path, [])
     Image.new("L", (HEIGHT, WIDTH)).save(tmp_path / "images" / "p3.png")
-    for read in (source.read, source.masks):
+    for read in (source.read, source.whole_truth):
         with pytest.raises(DataError, match=r"p3\.png: is 8 x 6 pixels, .*instances\.json says 6 x 8, perhaps since"):
             read(0)
 
@@ -232,7 +245,7 @@ def test_a_picture_of_another_size_is_an_error_when_it_is_read(tmp_path):
 def test_a_damaged_picture_is_an_error_when_it_is_read(tmp_path):
     source = opened(tmp_path, [])
     (tmp_path / "images" / "p3.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
-    for read in (source.read, source.masks):
+    for read in (source.read, source.whole_truth):
         with pytest.raises(DataError, match=r"p3\.png"):
             read(0)
 
@@ -268,7 +281,7 @@ def test_masks_that_would_fill_the_memory_are_left_out_and_listed(tmp_path, monk
 
 
 def test_an_instance_holds_no_full_plane(tmp_path):
-    instance = opened(tmp_path, [annotation(1, code(1, 1, 2, 3))]).masks(0)[0][0]
+    instance = opened(tmp_path, [annotation(1, code(1, 1, 2, 3))]).whole_truth(0).objects[0]
     assert isinstance(instance, Instance)
     assert instance.box == (1, 1, 2, 3)
 
@@ -287,11 +300,13 @@ def test_all_areas_of_real_photographs_are_those_of_pycocotools(capsys):
     assert len(source) == len(theirs.imgs) == 40
     num_objects = 0
     for index, image in enumerate(source.images):
-        objects, crowds = source.masks(index)
+        objects, crowds, stated = source.whole_truth(index)
         for ours, is_crowd in ((objects, 0), (crowds, 1)):
             annotations = [one for one in theirs.imgToAnns[image.id] if one["iscrowd"] == is_crowd]
             masks = [theirs.annToMask(one) for one in annotations]
             assert ours.areas.tolist() == [int(mask.sum()) for mask in masks]
+            part = stated[: len(objects)] if is_crowd == 0 else stated[len(objects) :]
+            assert part.tolist() == [one["area"] for one in annotations]
             assert [source.category_ids[class_id - 1] for class_id in ours.class_ids] == [
                 one["category_id"] for one in annotations
             ]

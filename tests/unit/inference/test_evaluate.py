@@ -198,6 +198,9 @@ def coco(tmp_path):
             one = Instances.from_label_map(paint_discs((60, 80), [centre], radius))
             truth = one.to_coco(image_id, len(annotations) + 1)[0]
             truth["category_id"], truth["iscrowd"] = int(rng.choice([3, 7])), int(rng.random() < 0.2)
+            truth["area"] *= float(
+                rng.choice([0.3, 1.0, 4.0])
+            )  # polygons of real files have other areas than their pixels
             annotations.append(truth)
             if rng.random() < 0.2:
                 annotations.append({**truth, "id": len(annotations) + 1, "iscrowd": 0})

@@ -138,6 +138,45 @@ def test_a_longest_side_shrinks_the_picture_only_for_the_network(oracle):
     assert ious(found, labels).min() > 0.95
 
 
+@pytest.mark.parametrize(
+    ("preparation", "shape"),
+    [
+        ({"channels": 1}, (1, 60, 90)),
+        ({"channels": 1, "longest_side": 45, "stretch": True, "bright_objects": True}, (1, 30, 45)),
+        ({"channels": 1, "diameter": 24}, (1, 120, 180)),
+        ({"channels": 1, "diameter": 24, "longest_side": 100}, (1, 67, 100)),
+    ],
+)
+def test_a_prepared_picture_is_what_the_network_sees(oracle, monkeypatch, preparation, shape):
+    labels = paint_discs((60, 90), [(20, 20), (40, 60)], 6)
+    values = np.repeat((labels > 0).astype(np.float32)[None], 3, axis=0)
+    predictor = Predictor(oracle, describe({}, preparation=preparation))
+    prepared = predictor.prepared(values)
+    assert abs(np.subtract(prepared.shape, shape)).max() <= (12 if "diameter" in preparation else 0)
+    assert prepared.dtype == np.float32
+    seen = []
+    encode = oracle.encode
+    monkeypatch.setattr(oracle, "encode", lambda images: seen.append(images.numpy().copy()) or encode(images))
+    predictor.predict_values(values)
+    assert np.array_equal(seen[-1][0, :, : prepared.shape[1], : prepared.shape[2]], prepared)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 5), (5, 5, 5), (0, 5, 5), (1, 0, 5)])
+def test_values_that_are_no_picture_are_not_prepared(tiny, shape):
+    with pytest.raises(ShapeError, match=r"expected 1, 3 or 4 channels .* came shape \("):
+        tiny.prepared(np.zeros(shape, dtype=np.float32))
+
+
+def test_preparing_looks_with_a_network_that_is_not_learning_and_leaves_it_as_it_was(oracle, monkeypatch):
+    predictor = Predictor(oracle.train(), describe({}, preparation={"channels": 1, "diameter": 24}))
+    modes = []
+    encode = oracle.encode
+    monkeypatch.setattr(oracle, "encode", lambda images: modes.append(oracle.training) or encode(images))
+    predictor.prepared(np.zeros((1, 40, 40), dtype=np.float32))
+    assert modes == [False]
+    assert oracle.training
+
+
 def test_a_diameter_needs_a_network_that_estimates_diameters(tiny_config):
     from seriatim.models import catalogue
 

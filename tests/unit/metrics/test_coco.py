@@ -20,7 +20,8 @@ def masks(*rows):
 
 
 def score(*examples):
-    return evaluate(examples, protocol="coco")
+    found = evaluate(examples, protocol="coco")
+    return {key: found[key] for key in KEYS}
 
 
 def reference(examples):
@@ -40,7 +41,9 @@ def reference(examples):
     )
 
 
-def reference_of_planes(images):
+def reference_of_planes(images, class_id=None):
+    """The twelve numbers, or those of one class alone."""
+
     def annotate(image_id, image, kind):
         codes = [mask_api.encode(np.asfortranarray(plane.astype(np.uint8))) for plane in image[f"{kind}_masks"]]
         for index, code in enumerate(codes):
@@ -70,6 +73,8 @@ def reference_of_planes(images):
             side.createIndex()
             sides.append(side)
         evaluator = COCOeval(*sides, "segm")
+        if class_id is not None:
+            evaluator.params.catIds = [class_id]
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
@@ -167,6 +172,23 @@ def test_targets_that_overlap_and_crowds_equal_pycocotools(make_overlapping, see
     images = make_overlapping(seed, scale=scale)
     found = score(*(Example(**image) for image in images))
     assert list(found.values()) == pytest.approx(reference_of_planes(images), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_numbers_of_a_class_are_those_of_pycocotools_for_it_alone(make_overlapping, seed):
+    images = make_overlapping(seed, num_images=6, scale=20)
+    per_class = evaluate([Example(**image) for image in images], protocol="coco")["per_class"]
+    for class_id in sorted({class_id for image in images for class_id in image["target_classes"]}):
+        expected = [None if value < 0 else value for value in reference_of_planes(images, int(class_id))]
+        assert list(per_class[class_id]) == list(KEYS)
+        assert list(per_class[class_id].values()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_without_a_target_has_no_numbers():
+    example = Example(TARGET, [1, 1], pred_masks=masks([1, 1, 0, 0], [0, 0, 1, 1]), pred_classes=[1, 9])
+    per_class = evaluate([example], protocol="coco")["per_class"]
+    assert per_class[9] is None
+    assert per_class[1]["AR100"] == 0.5
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -112,7 +112,18 @@ def test_mean_and_deviation_over_images():
     assert found["DiC"] == {"mean": -1.0, "std": pytest.approx(np.sqrt(2))}
     assert found["absDiC"]["mean"] == 1.0
     assert [image["SBD"] for image in found["per_image"]] == [1.0, 0.0]
-    assert set(found) == {*NUMBERS, "per_image"}
+    assert set(found) == {*NUMBERS, "per_image", "per_class"}
+
+
+def test_a_class_is_scored_over_the_images_that_hold_it():
+    first = Example.from_label_maps([[1, 1, 2]], [[1, 1, 2]], target_classes=[1, 2], pred_classes=[1, 1])
+    second = Example.from_label_maps([[1, 0, 0]], [[1, 0, 0]], target_classes=[1], pred_classes=[1])
+    third = Example.from_label_maps([[0, 0, 0]], [[0, 0, 1]], pred_classes=[3])
+    found = evaluate([first, second, third], protocol="cvppp")["per_class"]
+    assert found[1]["SBD"] == {"mean": 0.75, "std": pytest.approx(np.sqrt(0.125))}  # 1/2 and 1
+    assert found[1]["DiC"]["mean"] == 0.5
+    assert found[2]["SBD"] == {"mean": 0.0, "std": 0.0}
+    assert found[3] is None
 
 
 def test_a_single_image_has_deviation_zero():

@@ -109,3 +109,9 @@ def test_equals_the_rules_on_planes(make_examples, seed, void):
         expected = reference(examples, class_id)
         assert curve == (None if expected is None else pytest.approx(expected, abs=1e-12))
         assert curve is None or all(0 <= value <= 1 for value in curve[4:])
+
+
+def test_a_class_that_keeps_no_pixel_has_no_numbers():
+    planes = np.array([[[1, 1, 0, 0]], [[0, 0, 0, 0]]], dtype=bool)
+    example = Example(np.array([[1, 1, 0, 0]]), [1], pred_masks=planes, pred_classes=[1, 2])
+    assert evaluate([example], protocol="din")["per_class"] == {1: [1.0] * 9, 2: None}

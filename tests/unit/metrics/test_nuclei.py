@@ -78,7 +78,7 @@ def test_worked_answers(target, pred, ap, pq, difference):
     assert list(found["AP"].values()) == pytest.approx(ap)
     assert found["PQ"] == pytest.approx(pq)
     assert (found["DiC"], found["absDiC"]) == (difference, abs(difference))
-    assert set(found) == {"AP", "PQ", "DiC", "absDiC", "per_image"}
+    assert set(found) == {"AP", "PQ", "DiC", "absDiC", "per_image", "per_class"}
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 7, 10, 64, 1001])
@@ -137,7 +137,35 @@ def test_classes_scores_and_crowds_play_no_part():
         target_classes=[1, 2],
         target_crowd=[True, False],
     )
-    assert dressed == score(target, pred)
+    plain = score(target, pred)
+    assert {**dressed, "per_class": None} == {**plain, "per_class": None}
+
+
+def test_a_class_is_scored_as_if_there_were_no_other():
+    chance = np.random.default_rng(5)
+    examples, alone = [], {1: [], 2: []}
+    for _ in range(6):
+        target, pred = chance.integers(0, 6, (2, 4, 5))
+        void = chance.random((4, 5)) < 0.2
+        target_classes, pred_classes = chance.integers(1, 3, 5), chance.integers(1, 3, 5)
+        classes = {"target_classes": target_classes, "pred_classes": pred_classes}
+        planes = pred == np.arange(1, 6)[:, None, None]
+        examples.append(Example(target, void=void, pred_masks=planes, **classes))
+        for class_id, parts in alone.items():
+            of_target = np.where(np.append(0, target_classes)[target] == class_id, target, 0)
+            of_pred = np.where(np.append(0, pred_classes)[pred] == class_id, pred, 0)
+            if ((of_target + of_pred)[~void] > 0).any():
+                parts.append(Example.from_label_maps(of_target, of_pred, void=void))
+    found = evaluate(examples, protocol="nuclei")["per_class"]
+    for class_id, parts in alone.items():
+        expected = evaluate(parts, protocol="nuclei")
+        assert found[class_id] == {key: expected[key] for key in ("AP", "PQ", "DiC", "absDiC")}
+
+
+def test_a_class_that_is_only_predicted_has_no_numbers():
+    found = score(np.array([[1, 0]]), np.array([[1, 2]]), pred_classes=[1, 4], target_classes=[1])
+    assert found["per_class"][4] is None
+    assert found["per_class"][1]["PQ"] == 1.0
 
 
 def test_void_is_removed_from_both_maps():

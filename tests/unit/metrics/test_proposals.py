@@ -45,11 +45,22 @@ def reference(examples, num):
 def test_a_perfect_prediction_scores_one():
     found = score(Example(np.array([[1, 1, 0, 2]]), pred_masks=masks([1, 1, 0, 0], [0, 0, 0, 1])))
     ones = {0.5: 1.0, 0.7: 1.0, 0.85: 1.0}
-    assert found == {
+    numbers = {
         "recall": {10: ones, 50: ones},
         "average_recall": {10: 1.0, 50: 1.0},
         "mean_best_iou": {10: 1.0, 50: 1.0},
     }
+    assert found == {**numbers, "per_class": {1: numbers}}
+
+
+def test_the_targets_of_a_class_are_found_by_predictions_of_any():
+    target = np.array([[1, 1, 2, 2], [3, 3, 0, 0]])
+    found = score(
+        Example(target, [1, 5, 5], pred_masks=[(target == 2), (target == 3) & (np.arange(4) < 1)], pred_classes=[1, 1])
+    )
+    assert found["per_class"][1]["mean_best_iou"] == {10: 0.0, 50: 0.0}
+    assert found["per_class"][5]["mean_best_iou"] == {10: 0.75, 50: 0.75}
+    assert found["per_class"][5]["recall"][10] == {0.5: 0.5, 0.7: 0.5, 0.85: 0.5}
 
 
 def test_no_prediction_scores_zero_and_no_target_none():
