@@ -323,7 +323,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; color: var(--soft); font-size: .8rem; font-weight: 600; }
 th, td { padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); }
 tbody tr:last-child td { border-bottom: 0; }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: anywhere; } td:first-child { min-width: 7rem; }
 .num { text-align: right; white-space: nowrap; }
 .wide { width: 34%; padding-right: 0; padding-left: .75rem; }
 .bar { display: block; width: 100%; height: 10px; }

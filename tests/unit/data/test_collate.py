@@ -63,6 +63,7 @@ def test_the_same_picture_is_cut_anew_in_every_epoch():
     assert len(cuts) == len(set(cuts)) == 6
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine with a single processor
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_workers_do_not_change_what_is_drawn(num_workers):
     alone = list(batches(crops_of(), 3, 7, 4))
