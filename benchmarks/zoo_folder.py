@@ -34,10 +34,15 @@ def main() -> None:
     parser.add_argument("--class-names", nargs="+")
     parser.add_argument("--settings", type=Path)
     parser.add_argument("--crf", type=Path)
+    parser.add_argument(
+        "--set", action="append", default=[], help="such as inference.solid=true, over the chosen settings"
+    )
     parser.add_argument("--out", type=Path, default=ZOO)
     arguments = parser.parse_args()
     network, description = read_model_folder(find_model_folder(arguments.run))
-    description = changed(description, chosen_settings(arguments.settings, arguments.crf))
+    settings = chosen_settings(arguments.settings, arguments.crf)
+    settings |= {key: json.loads(value) for key, _, value in (one.partition("=") for one in arguments.set)}
+    description = changed(description, settings)
     if arguments.class_names:
         description = description.model_copy(update={"class_names": tuple(arguments.class_names)})
     write_model_folder(arguments.out / arguments.name, network, description, half=True)

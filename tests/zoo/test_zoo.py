@@ -16,7 +16,7 @@ from seriatim.training.splits import open_splits
 NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "nuclei"
 
 
-@pytest.mark.parametrize("name", ["leaves", "leaves-ris", "nuclei", "nuclei-ris"])
+@pytest.mark.parametrize("name", ["leaves", "leaves-ris", "nuclei", "nuclei-ris", "scenes"])
 def test_a_model_is_small_and_its_card_names_data_scores_and_limits(name):
     assert name in zoo_names()
     folder = find_model_folder(name)
@@ -32,6 +32,12 @@ def test_leaves_of_fresh_plants_are_found(name, crf):
     scores = evaluate_model(predictor, open_source("rosettes:3"), ["cvppp"])["cvppp"]
     assert scores["SBD"]["mean"] > 0.8
     assert scores["absDiC"]["mean"] <= 2
+
+
+def test_objects_of_several_classes_are_found_in_fresh_scenes():
+    predictor = seriatim.load("scenes", device="cpu")
+    assert predictor.class_names == ("person", "car", "dog", "bird", "tree")
+    assert evaluate_model(predictor, open_source("scenes:15"), ["coco"])["coco"]["AP50"] > 0.4
 
 
 def test_an_empty_picture_holds_no_nuclei():
