@@ -58,3 +58,16 @@ def run(capsys):
 @pytest.fixture
 def source_folder():
     return Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder of two equal pictures of two objects."""
+    for part in ("images", "labels"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    labels = np.zeros((40, 60), dtype=np.uint16)
+    labels[5:15, 5:15], labels[20:30, 30:50] = 1, 2
+    for name in ("one", "two"):
+        Image.fromarray((labels > 0).astype(np.uint8) * 200).save(tmp_path / "data" / "images" / f"{name}.png")
+        Image.fromarray(labels).save(tmp_path / "data" / "labels" / f"{name}.png")
+    return tmp_path / "data"

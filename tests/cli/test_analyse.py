@@ -30,18 +30,6 @@ def ris(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def data(tmp_path):
-    for part in ("images", "labels"):
-        (tmp_path / "data" / part).mkdir(parents=True)
-    labels = np.zeros((40, 60), dtype=np.uint16)
-    labels[5:15, 5:15], labels[20:30, 30:50] = 1, 2
-    for name in ("one", "two"):
-        Image.fromarray((labels > 0).astype(np.uint8) * 200).save(tmp_path / "data" / "images" / f"{name}.png")
-        Image.fromarray(labels).save(tmp_path / "data" / "labels" / f"{name}.png")
-    return tmp_path / "data"
-
-
 def test_the_states_of_a_picture_become_figures_and_numbers(run, pictures, ris, tmp_path):
     words = ("--model", ris, "--out", tmp_path / "s.png", "--features", tmp_path / "f.pdf", "--json", tmp_path / "n")
     code, out, err = run("analyse", "states", pictures / "a.png", *words)

@@ -5,18 +5,6 @@ import pytest
 from PIL import Image
 
 
-@pytest.fixture
-def data(tmp_path):
-    for part in ("images", "labels"):
-        (tmp_path / "data" / part).mkdir(parents=True)
-    labels = np.zeros((40, 60), dtype=np.uint16)
-    labels[5:15, 5:15], labels[20:30, 30:50] = 1, 2
-    for name in ("one", "two"):
-        Image.fromarray((labels > 0).astype(np.uint8) * 200).save(tmp_path / "data" / "images" / f"{name}.png")
-        Image.fromarray(labels).save(tmp_path / "data" / "labels" / f"{name}.png")
-    return tmp_path / "data"
-
-
 def test_label_maps_are_scored_and_shown_as_a_table(run, data, tmp_path):
     code, out, _ = run(
         "evaluate",

@@ -1,4 +1,4 @@
-"""Every recipe of RSIS on VOC and Cityscapes runs through all its stages, on a small folder of the true layout, and its model is scored.
+"""Every recipe of RSIS on VOC, Cityscapes and CVPPP runs through all its stages, on a small folder of the true layout, and its model is scored.
 
 What is made smaller: the pictures and crops, the batch, an iteration a stage, two steps a picture, the width, and the encoder; each full-size
 network is built once and not trained.
@@ -80,6 +80,17 @@ def streets(tmp_path_factory):
         save(folder / "leftImg8bit" / part / city / f"{name}_leftImg8bit.png", picture_of(labels, seed))
         save(folder / "gtFine" / part / city / f"{name}_gtFine_instanceIds.png", ids)
     return {"source": f"cityscapes:{folder}@train", "test": f"cityscapes:{folder}@val"}
+
+
+@pytest.fixture(scope="module")
+def plants(tmp_path_factory):
+    """`cvppp:DIR` with three pictures."""
+    folder = tmp_path_factory.mktemp("cvppp") / "A1"
+    for seed in range(3):
+        labels = two_objects(seed)
+        save(folder / f"plant{seed:03d}_rgb.png", picture_of(labels, seed))
+        save(folder / f"plant{seed:03d}_label.png", labels)
+    return {"source": f"cvppp:{folder}", "test": f"cvppp:{folder}"}
 
 
 def made_small(name, data):
@@ -169,3 +180,12 @@ def test_the_recipes_of_voc_are_the_rows_of_table_5_and_differ_in_nothing_else()
         assert {key: recipe["model"]["config"][key] for key in row} == row
         recipe["model"]["config"] |= {key: first["model"]["config"][key] for key in row}
         assert recipe == first
+
+
+def test_the_recipe_of_leaves_runs_through_its_stages(plants, tmp_path):
+    log, predictor, scores = run_through(made_small("rsis-cvppp", plants), tmp_path / "run", "cvppp")
+    terms = ["mask", "classification", "stop"]
+    assert [[term for term in terms if term in line] for line in log] == [terms[:1], terms[:2], terms]
+    assert all(math.isfinite(line["total"]) for line in log)
+    assert predictor.class_names == ("leaf",)
+    assert len(scores["per_image"]) == 3

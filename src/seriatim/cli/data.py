@@ -62,9 +62,10 @@ def make(
     settings += "" if size is None else f",size={_height_and_width(size)}"
     source = open_source(f"{kind}:{count}@{seed}{settings}")
     with Progress(count) as progress:
-        write_folder(source, out, progress.pictures)
         if kind is Generator.scenes:
-            write_coco(source, out, progress.pictures)
+            write_coco(source, out, progress.pictures, with_labels=True)
+        else:
+            write_folder(source, out, progress.pictures)
     typer.echo(str(out))
 
 

@@ -1,18 +1,15 @@
 """Writing a source as a COCO file: `images/` (PNG) and `instances.json` with run-length codes, which kind `coco:` and pycocotools read."""
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from seriatim.core.errors import DataError
 from seriatim.core.files import write_atomically
 from seriatim.core.instances import Instances
 from seriatim.data.samples import Sample, Source
+from seriatim.data.writers import write_picture, write_sample
 
 
 def write_coco(
@@ -20,6 +17,7 @@ def write_coco(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
     file_name: str = "instances.json",
+    with_labels: bool = False,
 ) -> None:
     """Write every sample; the same source is written to the same bytes.
 
@@ -31,20 +29,24 @@ def write_coco(
         folder: gets `images/` and the file.
         progress: called with the number done and the number of all.
         file_name: of the file in `folder`; it is written last.
+        with_labels: write `labels/` too, so that the folder is also one of kind `folder:`.
 
     Raises:
-        DataError: if a sample cannot be read, two have the same name, a name leaves the folder, or a class has no name.
+        DataError: if a sample cannot be read, two have the same name, a name leaves the folder, a class has no name, or a picture holds more
+            objects than a label map can number.
         FileWriteError: if the disk does not take a file.
     """
     names = [source.name(index) for index in range(len(source))]
     _check_names(names)
     category_ids = getattr(source, "category_ids", tuple(range(1, len(source.class_names) + 1)))
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for part in ("images", "labels") if with_labels else ("images",):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    write_one = write_sample if with_labels else write_picture
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, name in enumerate(names, start=1):
         sample = source.read(number - 1)
-        write_atomically(folder / "images" / f"{name}.png", _encode_picture(sample))
+        write_one(sample, folder)
         height, width = sample.labels.shape
         images.append({"id": number, "file_name": f"{name}.png", "height": height, "width": width})
         annotations += coco_annotations(sample, number, len(annotations) + 1, category_ids)
@@ -95,10 +97,3 @@ def _check_names(names: Sequence[str]) -> None:
         if not name or Path(name).name != name:
             raise DataError(f"{name!r}: is no name for a file")
         met.add(name)
-
-
-def _encode_picture(sample: Sample) -> bytes:
-    pixels = np.clip(np.rint(sample.image * 255), 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, format="PNG", compress_level=3)
-    return file.getvalue()

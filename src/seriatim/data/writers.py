@@ -40,10 +40,15 @@ def write_sample(sample: Sample, folder: Path) -> None:
     """Write one picture and its label map into `images/` and `labels/` of a folder."""
     if len(sample.classes) > MOST_LABELS:
         raise DataError(f"{sample.name}: {len(sample.classes)} objects are more than a 16-bit label map can number")
+    write_picture(sample, folder)
+    write_atomically(folder / "labels" / f"{sample.name}.png", _png(Image.fromarray(sample.labels.astype(np.uint16))))
+
+
+def write_picture(sample: Sample, folder: Path) -> None:
+    """Write one picture, of 8 bits a colour, into `images/` of a folder."""
     pixels = np.clip(np.rint(sample.image * 255), 0, 255).astype(np.uint8).transpose(1, 2, 0)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     write_atomically(folder / "images" / f"{sample.name}.png", _png(picture))
-    write_atomically(folder / "labels" / f"{sample.name}.png", _png(Image.fromarray(sample.labels.astype(np.uint16))))
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -23,7 +23,7 @@ def encode_overlay(picture: SegmentedPicture) -> Iterator[File]:
 
 
 def draw_overlay(pixels: np.ndarray, instances: Instances) -> Image.Image:
-    """The picture as a person sees it, with numbered outlines in the order found.
+    """The picture as a person sees it, with numbered outlines in the order found; an object without a pixel has no place for its number.
 
     Args:
         pixels: as stored; those of 8 bits are shown as they are, others are stretched between the percentiles 0.5 and 99.8.
@@ -34,6 +34,8 @@ def draw_overlay(pixels: np.ndarray, instances: Instances) -> Image.Image:
     size = _font_size(instances)
     font = ImageFont.load_default(size)
     for number, instance in enumerate(instances, start=1):
+        if not instance.mask.any():
+            continue
         draw.text(
             _middle(instance),
             str(number),
