@@ -1,4 +1,4 @@
-"""What it brings that numbers below the smallest normal one count as zero (`core/denormals.py`), at the newest checkpoint of a run.
+"""What it brings that numbers below the smallest normal one count as zero (`core/platform.py`), at the newest checkpoint of a run.
 
     python benchmarks/denormals.py --run runs/scenes --threads 1 --repeats 5 --json benchmarks/results/NAME.json
 
@@ -24,8 +24,8 @@ import torch
 from thresholds import command_line
 from torch import Tensor
 
-from seriatim.core.denormals import denormals_as_zero
-from seriatim.data.collate import Crops, batches
+from seriatim.core.platform import denormals_as_zero
+from seriatim.data.batches import Crops, batches
 from seriatim.models import catalogue
 from seriatim.training.checkpoint import load_newest
 from seriatim.training.loop import TrainingStep

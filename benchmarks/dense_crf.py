@@ -26,7 +26,7 @@ from skimage import data
 
 from seriatim.core.files import write_atomically
 from seriatim.nn import DenseCRF, PermutohedralLattice
-from seriatim.nn.dense_crf import Smoothness
+from seriatim.nn.crf.dense_crf import Smoothness
 
 SETTINGS = [(49.0, 5.0, 3.0), (160.0, 3.0, 3.0), (80.0, 13.0, 3.0)]
 LABELS, SIZE = 21, 500

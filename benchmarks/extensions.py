@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from seriatim.data.collate import Crops
+from seriatim.data.batches import Crops
 from seriatim.data.preparation import PreparationConfig
 from seriatim.data.samples import Sample, Source
-from seriatim.inference.evaluate import evaluate_model
+from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.model_folder import read_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.training.loop import train

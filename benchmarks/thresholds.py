@@ -18,7 +18,7 @@ import torch
 
 from seriatim.data.samples import Source
 from seriatim.data.subsets import Subset
-from seriatim.inference.evaluate import evaluate_model
+from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.model_folder import ModelDescription, read_model_folder
 from seriatim.inference.predictor import Predictor, find_model_folder
 from seriatim.models import catalogue

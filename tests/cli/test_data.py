@@ -4,9 +4,9 @@ import numpy as np
 from PIL import Image
 
 from seriatim.data.catalogue import open_source
-from seriatim.data.rosettes import make_rosette
-from seriatim.data.scene_forms import CLASS_NAMES
-from seriatim.data.scenes import make_scene
+from seriatim.data.synthetic.rosettes import make_rosette
+from seriatim.data.synthetic.scene_forms import CLASS_NAMES
+from seriatim.data.synthetic.scenes import make_scene
 
 
 def test_rosettes_are_written_as_pictures_and_label_maps(run, tmp_path):

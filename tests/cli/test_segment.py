@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from seriatim.data.images import read_label_map
-from seriatim.inference.formats import FORMATS
 from seriatim.inference.predictor import Predictor, load
+from seriatim.results.formats import FORMATS
 
 
 def test_every_picture_gets_its_files_and_the_call_its_own(run, pictures, model, tmp_path):
@@ -270,7 +270,7 @@ def test_a_second_call_beside_the_pictures_takes_the_same_pictures_whatever_was_
 def test_objects_that_a_format_cannot_hold_are_named_and_the_rest_is_written(
     run, pictures, model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("seriatim.inference.format_masks.VOID", 1)
+    monkeypatch.setattr("seriatim.results.format_masks.VOID", 1)
     Image.fromarray(np.zeros((40, 60), dtype=np.uint8)).save(pictures / "b.png")
     code, _, stderr = run("segment", pictures, "--model", model, "--out", tmp_path / "out", "--formats", "labels,voc")
     assert code in (1, 3)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from seriatim.cli.main import VERBS
-from seriatim.data.rosettes import make_rosette
+from seriatim.data.synthetic.rosettes import make_rosette
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))

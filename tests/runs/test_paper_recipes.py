@@ -14,9 +14,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from seriatim.data.catalogue import open_source
-from seriatim.data.cityscapes import CLASS_NAMES as STREET_CLASSES
-from seriatim.data.voc import CLASS_NAMES as VOC_CLASSES
-from seriatim.inference.evaluate import evaluate_model
+from seriatim.data.readers.cityscapes import CLASS_NAMES as STREET_CLASSES
+from seriatim.data.readers.voc import CLASS_NAMES as VOC_CLASSES
+from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.predictor import load
 from seriatim.models import catalogue
 from seriatim.training.loop import train

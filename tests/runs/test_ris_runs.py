@@ -17,8 +17,8 @@ from PIL import Image
 
 from seriatim.core.tensor_files import load_tensors
 from seriatim.data.catalogue import open_source
-from seriatim.data.voc import CLASS_NAMES
-from seriatim.inference.evaluate import evaluate_model
+from seriatim.data.readers.voc import CLASS_NAMES
+from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.predictor import load
 from seriatim.models import catalogue
 from seriatim.models.ris import RIS, RISConfig, decode

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from seriatim.data.catalogue import open_source
-from seriatim.inference.evaluate import evaluate_found
-from seriatim.inference.predictions import ModelFinder
+from seriatim.evaluation.evaluate import evaluate_found
+from seriatim.evaluation.predictions import ModelFinder
 from seriatim.inference.predictor import load
 from seriatim.training.loop import train
 from seriatim.training.recipe import load_recipe

@@ -8,7 +8,7 @@ import pytest
 import seriatim
 from seriatim.data.catalogue import open_source
 from seriatim.data.subsets import Subset
-from seriatim.inference.evaluate import evaluate_model
+from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.zoo import find_model_folder, zoo_names
 from seriatim.training.recipe import load_recipe
 from seriatim.training.splits import open_splits

@@ -15,7 +15,7 @@ from seriatim.core.instances import Instances
 from seriatim.core.shapes import Box, Size, box_slices
 from seriatim.data.preparation import to_channels
 from seriatim.data.samples import Sample, Source
-from seriatim.inference.predictions import Finder
+from seriatim.evaluation.predictions import Finder
 
 Progress = Callable[[int, int], None]
 """Called with the number of pictures done and of all pictures."""

@@ -53,7 +53,7 @@ def make(
     """Make synthetic pictures with their label maps; the same seed makes the same files."""
     from seriatim.cli.progress import Progress
     from seriatim.data.catalogue import open_source
-    from seriatim.data.coco_writer import write_coco
+    from seriatim.data.readers.coco_writer import write_coco
     from seriatim.data.writers import write_folder
 
     if kind is Generator.rosettes and (classes is not None or size is not None):
@@ -99,10 +99,10 @@ def inspect(
     from seriatim.core.errors import DataError
     from seriatim.core.files import write_atomically
     from seriatim.data.catalogue import open_source
-    from seriatim.data.inspection import as_rows
-    from seriatim.data.inspection import inspect as inspect_source
+    from seriatim.data.inspect import as_rows
+    from seriatim.data.inspect import inspect as inspect_source
     from seriatim.data.subsets import Subset
-    from seriatim.inference.contact_sheet import ContactSheet
+    from seriatim.evaluation.contact_sheet import ContactSheet
 
     source = open_source(data, strict)
     part = source if limit is None else Subset(source, range(min(limit, len(source))))
@@ -146,9 +146,9 @@ def convert(
     """
     from seriatim.cli.progress import Progress
     from seriatim.data.catalogue import open_source
-    from seriatim.data.conversion import LOSES
-    from seriatim.data.conversion import convert as convert_source
-    from seriatim.data.inspection import problems_of
+    from seriatim.data.convert import LOSES
+    from seriatim.data.convert import convert as convert_source
+    from seriatim.data.inspect import problems_of
 
     source = open_source(data, strict)
     with Progress(len(source)) as progress:

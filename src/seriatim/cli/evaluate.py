@@ -31,7 +31,7 @@ from seriatim.cli.options import (
 from seriatim.version import __version__
 
 if TYPE_CHECKING:
-    from seriatim.inference.evaluate import Evaluation
+    from seriatim.evaluation.evaluate import Evaluation
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -68,7 +68,7 @@ def evaluate(
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ConfigError
     from seriatim.core.files import write_atomically
-    from seriatim.inference.evaluate import check_protocols, evaluate_found
+    from seriatim.evaluation.evaluate import check_protocols, evaluate_found
 
     check_one_origin("evaluate", model, predictions)
     if crf and model is None:
@@ -128,7 +128,7 @@ def _write_report(
     file: Path, found: "Evaluation", source: Any, facts: Mapping[str, Any], command: Mapping[str, Any]
 ) -> None:
     from seriatim.core.files import write_atomically
-    from seriatim.inference.report import render_report, show_pictures
+    from seriatim.evaluation.report import render_report, show_pictures
 
     left_out = ("class_names", "bootstrap", "classes_judged")
     shown = {key: str(value) for key, value in facts.items() if key not in left_out}
@@ -154,7 +154,7 @@ def _command_line(options: Mapping[str, Any]) -> str:
 
 def _table(result: Mapping[str, Any], class_names: Sequence[str]) -> Iterator[str]:
     """The headline numbers, one a line, and the classes if there are several."""
-    from seriatim.inference.score_table import class_table, headline_rows, show_number
+    from seriatim.evaluation.score_table import class_table, headline_rows, show_number
 
     for row in headline_rows(result):
         yield f"{row.name:<28} {row.value_text():<24} {row.interval_text()}"

@@ -14,7 +14,7 @@ from seriatim.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from seriatim.data.samples import Source
-    from seriatim.inference.predictions import Finder
+    from seriatim.evaluation.predictions import Finder
     from seriatim.inference.predictor import Predictor
 
 
@@ -150,7 +150,7 @@ def open_finder(
         CheckpointError: if the model is damaged.
         DataError: if there are no such predictions, or they do not fit the pictures.
     """
-    from seriatim.inference.predictions import ModelFinder, open_predictions
+    from seriatim.evaluation.predictions import ModelFinder, open_predictions
 
     if predictions is not None:
         return open_predictions(predictions, source)

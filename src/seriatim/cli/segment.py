@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seriatim.cli.options import CrfOption, DeviceOption, ModelOption, ThreadsOption, load_model
-from seriatim.inference.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
+from seriatim.results.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
 
 if TYPE_CHECKING:
-    from seriatim.inference.formats import ResultFolder
     from seriatim.inference.predictor import Predictor
+    from seriatim.results.formats import ResultFolder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -44,9 +44,9 @@ def segment(
     --formats.
     """
     from seriatim.core.errors import ImageError
-    from seriatim.inference.formats import ResultFolder, parse_formats
-    from seriatim.inference.inputs import find_pictures, output_stems
     from seriatim.inference.zoo import DEFAULT_MODEL, find_model_folder
+    from seriatim.results.formats import ResultFolder, parse_formats
+    from seriatim.results.inputs import find_pictures, output_stems
 
     chosen = parse_formats(formats)
     pictures = find_pictures(paths, out)
@@ -79,7 +79,7 @@ def _segment_all(
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ImageError
     from seriatim.data.images import read_pixels
-    from seriatim.inference.segmented import FormatLimitError
+    from seriatim.results.segmented import FormatLimitError
 
     failed: dict[str, str] = {}
     try:

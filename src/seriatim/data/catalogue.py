@@ -4,18 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seriatim.core.errors import ConfigError, did_you_mean
-from seriatim.data.cellpose import CellposeSource
-from seriatim.data.cityscapes import CityscapesSource
-from seriatim.data.coco import CocoSource
-from seriatim.data.cvppp import CvpppSource
-from seriatim.data.dsb2018 import Dsb2018Source
-from seriatim.data.folder import FolderSource
-from seriatim.data.labelme import LabelmeSource
+from seriatim.data.readers.cellpose import CellposeSource
+from seriatim.data.readers.cityscapes import CityscapesSource
+from seriatim.data.readers.coco import CocoSource
+from seriatim.data.readers.cvppp import CvpppSource
+from seriatim.data.readers.dsb2018 import Dsb2018Source
+from seriatim.data.readers.folder import FolderSource
+from seriatim.data.readers.labelme import LabelmeSource
+from seriatim.data.readers.sbd import SbdSource
+from seriatim.data.readers.voc import VocSource
+from seriatim.data.readers.yolo import YoloSource
 from seriatim.data.samples import Source
-from seriatim.data.sbd import SbdSource
-from seriatim.data.synthetic import RosetteSource, ScenesSource
-from seriatim.data.voc import VocSource
-from seriatim.data.yolo import YoloSource
+from seriatim.data.synthetic.writer import RosetteSource, ScenesSource
 
 KINDS: dict[str, Callable[[str, bool], Source]] = {
     "cellpose": lambda path, strict: CellposeSource(Path(path), strict),

@@ -13,7 +13,7 @@ from jaxtyping import Int, Int64
 
 from seriatim.core.errors import DataError
 from seriatim.core.shapes import Box, Size
-from seriatim.data.json_values import describe
+from seriatim.data.readers.json_values import describe
 
 CHARACTERS = re.compile("[0-o]*")
 """That a code is made of: 48 to 111."""

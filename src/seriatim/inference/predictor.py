@@ -15,16 +15,16 @@ from jaxtyping import Bool, Float, Float32
 from PIL import Image
 from torch import Tensor, nn
 
-from seriatim.core.denormals import denormals_as_zero
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance, Instances
+from seriatim.core.platform import denormals_as_zero
 from seriatim.core.shapes import Box, Size
 from seriatim.data.images import from_pillow, read_pixels, to_float_image
 from seriatim.data.preparation import prepare, rescale, shrunk_size
 from seriatim.inference.config import InferenceConfig as InferenceConfig
-from seriatim.inference.diameter import estimate_scale
 from seriatim.inference.model_folder import ModelDescription, read_model_folder
 from seriatim.inference.refinement import refine_instances
+from seriatim.inference.scale import estimate_scale
 from seriatim.inference.tiling import Claims, Joiner, plan_tiles
 from seriatim.inference.zoo import find_model_folder
 from seriatim.models import catalogue

@@ -29,7 +29,7 @@ from seriatim.losses.dense_maps import coarse_map_losses
 from seriatim.losses.matching import hungarian
 from seriatim.losses.soft_iou import soft_iou, soft_iou_costs
 from seriatim.losses.stopping import first_steps, stop_loss
-from seriatim.models.sequence import decode_sequence
+from seriatim.models.sequential import decode_sequence
 from seriatim.nn import gaze
 from seriatim.nn.convlstm import ConvLSTM, ConvLSTMState
 from seriatim.nn.encoders import Encoder, TopDownPathway

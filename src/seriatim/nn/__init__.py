@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seriatim.nn.dense_crf import DenseCRF as DenseCRF
-    from seriatim.nn.permutohedral import PermutohedralLattice as PermutohedralLattice
+    from seriatim.nn.crf.dense_crf import DenseCRF as DenseCRF
+    from seriatim.nn.crf.permutohedral import PermutohedralLattice as PermutohedralLattice
 
 __all__ = ["DenseCRF", "PermutohedralLattice"]
 
-_HOMES = {"DenseCRF": "seriatim.nn.dense_crf", "PermutohedralLattice": "seriatim.nn.permutohedral"}
+_HOMES = {"DenseCRF": "seriatim.nn.crf.dense_crf", "PermutohedralLattice": "seriatim.nn.crf.permutohedral"}
 
 
 def __getattr__(name: str) -> Any:

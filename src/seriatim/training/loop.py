@@ -18,9 +18,9 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from seriatim.core.config import Config
-from seriatim.core.denormals import denormals_as_zero
 from seriatim.core.errors import ConfigError, TrainingDivergedError
-from seriatim.data.collate import Batch, Crops, batches
+from seriatim.core.platform import denormals_as_zero
+from seriatim.data.batches import Batch, Crops, batches
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, load_weights, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.inference.zoo import find_model_folder

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from seriatim.core.config import Config, apply_overrides, read_toml
 from seriatim.core.errors import ConfigError, did_you_mean
+from seriatim.data.augment import AugmentationConfig
 from seriatim.data.preparation import PreparationConfig
-from seriatim.data.transforms import AugmentationConfig
 from seriatim.inference.config import InferenceConfig
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from seriatim.core.errors import DataError
-from seriatim.data.coco import CocoSource
+from seriatim.data.readers.coco import CocoSource
 
 HEIGHT, WIDTH = 30, 40
 IMAGES = range(1, 11)

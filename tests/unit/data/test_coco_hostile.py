@@ -15,7 +15,7 @@ from pycocotools import mask as mask_api
 
 from seriatim.core import rle
 from seriatim.core.errors import DataError
-from seriatim.data.coco import CocoSource
+from seriatim.data.readers.coco import CocoSource
 
 HEIGHT, WIDTH = 30, 40
 SIZE = (HEIGHT, WIDTH)

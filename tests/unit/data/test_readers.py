@@ -6,11 +6,11 @@ from PIL import Image
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data import catalogue
-from seriatim.data.cvppp import CvpppSource
-from seriatim.data.folder import FolderSource
+from seriatim.data.readers.cvppp import CvpppSource
+from seriatim.data.readers.folder import FolderSource
 from seriatim.data.samples import Sample
 from seriatim.data.subsets import Subset, split
-from seriatim.data.synthetic import RosetteSource
+from seriatim.data.synthetic.writer import RosetteSource
 from seriatim.data.writers import write_folder
 
 

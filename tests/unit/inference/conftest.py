@@ -11,9 +11,9 @@ from torch import nn
 from seriatim.core.dense_maps import DenseMaps
 from seriatim.core.instances import Instance, Instances
 from seriatim.inference.model_folder import ModelDescription
-from seriatim.inference.segmented import SegmentedPicture
 from seriatim.models import catalogue
 from seriatim.models.rsis import RSISConfig, StepOutput
+from seriatim.results.segmented import SegmentedPicture
 
 TINY = {
     "encoder": "resnet18",

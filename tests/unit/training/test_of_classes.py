@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from seriatim.core.errors import ConfigError, DataError
-from seriatim.data.voc import CLASS_NAMES
+from seriatim.data.readers.voc import CLASS_NAMES
 from seriatim.training.recipe import DataConfig
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import check_pictures, is_generated, is_of_classes, open_splits

@@ -1,0 +1,1 @@
+"""Masks as outlines and polygons, and objects that overlap."""

@@ -1,0 +1,1 @@
+"""Images drawn from numbers: rosette plants and scenes of several classes."""

@@ -1,0 +1,1 @@
+"""Predictions of any program against the truth: scores, intervals, a report."""

@@ -1,0 +1,234 @@
+"""Scores of a model, or of predictions that anybody made, under the official protocols.
+
+Of every picture only the tables of the protocols are kept (`metrics.Tally`), and, where a report will show pictures, its predictions as
+run-length codes; no picture and no label map stays in memory.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int
+
+from seriatim.core.errors import DataError
+from seriatim.core.instances import Instance, Instances
+from seriatim.data.readers.coco import CocoSource, WholeTruth
+from seriatim.data.samples import Sample, Source
+from seriatim.evaluation.predictions import (
+    Finder,
+    LabelMapFinder,
+    ModelFinder,
+    check_class_ids,
+    match_classes,
+    unwrap,
+)
+from seriatim.metrics import Example, Tally
+from seriatim.metrics.protocols import check_protocol
+
+if TYPE_CHECKING:
+    from seriatim.inference.predictor import Predictor  # predictions of others are evaluated without importing torch
+
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures done and of all pictures."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a data set.
+
+    Attributes:
+        indices: numbers of the pictures in the data set, in the order in which they were taken: that of the data set, but in a COCO file
+            that of the ids, as pycocotools takes them, since the order decides between equal scores.
+        names: of the pictures.
+        scores: protocol -> the result that its function in `metrics` documents; `per_image`, a list of {`name`, `quality`, numbers of
+            the protocol, `targets`, `predictions`}; and, if asked for, `interval`, the 95 % interval under the keys of the headline numbers.
+        num_targets: objects of each picture.
+        num_preds: predictions of each picture.
+        class_names: of the data set, from class 1.
+        judges_classes: whether a prediction had to be of the right class; False where predictions have none, or none that the data
+            set knows: then all are taken for one class.
+        kept: predictions of each picture as COCO annotations, if asked for.
+    """
+
+    indices: list[int]
+    names: list[str]
+    scores: dict[str, dict[str, Any]]
+    num_targets: list[int]
+    num_preds: list[int]
+    class_names: tuple[str, ...]
+    judges_classes: bool
+    kept: list[list[dict[str, Any]]] = field(default_factory=list)
+
+
+def check_protocols(names: Sequence[str]) -> None:
+    """Refuse what is no protocol.
+
+    Raises:
+        ConfigError: naming the first that is unknown.
+    """
+    for name in names:
+        check_protocol(name)
+
+
+def evaluate_model(
+    predictor: "Predictor", source: Source, protocols: Sequence[str], progress: Progress | None = None
+) -> dict[str, dict[str, Any]]:
+    """The scores of a model on a data set: protocol -> the result that its function in `metrics` documents, with `per_image`.
+
+    Args:
+        predictor: the model.
+        source: the data set.
+        protocols: names of `metrics.PROTOCOLS`.
+        progress: called after every picture.
+
+    Raises:
+        ConfigError: for an unknown protocol.
+        DataError: for a picture that cannot be read.
+    """
+    return evaluate_found(ModelFinder(predictor), source, protocols, progress=progress).scores
+
+
+def evaluate_label_maps(
+    folder: Path, source: Source, protocols: Sequence[str], progress: Progress | None = None
+) -> dict[str, dict[str, Any]]:
+    """The scores of the label maps in a folder: for the picture NAME, NAME.png, NAME.labels.png or the same with .tif.
+
+    Args:
+        folder: holds a label map for every picture of the data set.
+        source: the data set.
+        protocols: names of `metrics.PROTOCOLS`.
+        progress: called after every picture.
+
+    Raises:
+        ConfigError: for an unknown protocol.
+        DataError: if a label map is missing, damaged or of another size than its picture.
+    """
+    return evaluate_found(LabelMapFinder(folder, source), source, protocols, progress=progress).scores
+
+
+def evaluate_found(
+    finder: Finder,
+    source: Source,
+    protocols: Sequence[str],
+    num_resamples: int = 0,
+    seed: int = 0,
+    keep: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """The scores of predictions from anywhere.
+
+    Args:
+        finder: gives the predictions.
+        source: the data set.
+        protocols: names of `metrics.PROTOCOLS`.
+        num_resamples: data sets drawn from the pictures for the intervals (see `metrics.Tally.intervals`); 0 for no intervals.
+        seed: of the draws.
+        keep: keep the predictions, so that pictures can be shown.
+        progress: called after every picture.
+
+    Raises:
+        ConfigError: for an unknown protocol.
+        DataError: for a picture or prediction that cannot be read, or if there is no picture.
+    """
+    tally = Tally(protocols)
+    if not len(source):
+        raise DataError("evaluate: the data hold no pictures")
+    class_numbers = match_classes(finder.class_names, source.class_names)
+    indices = _official_order(source)
+    names, num_targets, num_preds, kept = [], [], [], []
+    for done, index in enumerate(indices, start=1):
+        sample = source.read(index)
+        found = finder.find(index, sample)
+        if class_numbers is not None:
+            check_class_ids(found, len(finder.class_names), sample.name)
+        tally.add(make_example(sample, found, class_numbers, _whole_truth(source, index, tally.protocols)))
+        names.append(sample.name)
+        num_targets.append(len(sample.classes))
+        num_preds.append(len(found))
+        if keep:
+            kept.append(found.to_coco())
+        if progress is not None:
+            progress(done, len(source))
+    counts = [{"targets": targets, "predictions": preds} for targets, preds in zip(num_targets, num_preds, strict=True)]
+    scores = {}
+    for protocol in tally.protocols:
+        ratings = tally.ratings(protocol)
+        per_image = [
+            {"name": name, **rating, **count} for name, rating, count in zip(names, ratings, counts, strict=True)
+        ]
+        scores[protocol] = {**tally.result(protocol), "per_image": per_image}
+        if num_resamples:
+            scores[protocol]["interval"] = tally.intervals(protocol, num_resamples, seed)
+    return Evaluation(
+        indices, names, scores, num_targets, num_preds, source.class_names, class_numbers is not None, kept
+    )
+
+
+def _official_order(source: Source) -> list[int]:
+    whole, indices = unwrap(source)
+    if not isinstance(whole, CocoSource):
+        return list(range(len(source)))
+    return sorted(range(len(source)), key=lambda index: whole.images[indices[index]].id)
+
+
+def make_example(
+    sample: Sample,
+    found: Instances,
+    class_numbers: Int[np.ndarray, " classes"] | None,
+    whole: WholeTruth | None = None,
+) -> Example:
+    """Truth and predictions of one picture.
+
+    Args:
+        sample: the truth.
+        found: the predictions; where they overlap, protocols that go by masks take them whole.
+        class_numbers: see `match_classes`; None takes all targets and predictions for one class.
+        whole: all objects and crowds, hidden ones too, and the areas that the file states, where the data set knows them.
+    """
+    pred_classes = None if class_numbers is None else class_numbers[found.class_ids]
+    predictions = {"pred_masks": found, "pred_scores": found.scores, "pred_classes": pred_classes}
+    if whole is None and sample.objects is None and sample.crowds is None:
+        return Example(
+            sample.labels,
+            None if class_numbers is None else sample.classes,
+            void=sample.ignore,
+            target_distances=sample.distances,
+            target_distance_confidences=sample.distance_confidences,
+            **predictions,
+        )
+    objects, crowds = _objects_and_crowds(sample) if whole is None else (whole.objects, whole.crowds)
+    classes = np.concatenate([objects.class_ids, crowds.class_ids])
+    unknown = np.full(len(crowds), np.inf), np.zeros(len(crowds))
+    distances, confidences = (
+        None if of_objects is None else np.concatenate([of_objects, of_crowds])
+        for of_objects, of_crowds in zip((sample.distances, sample.distance_confidences), unknown, strict=True)
+    )
+    return Example(
+        target_masks=Instances(objects.size, [*objects, *crowds]),
+        target_classes=None if class_numbers is None else classes,
+        target_crowd=np.arange(len(classes)) >= len(objects),
+        void=sample.ignore,
+        target_distances=distances,
+        target_distance_confidences=confidences,
+        target_areas=None if whole is None else whole.areas,
+        **predictions,
+    )
+
+
+def _objects_and_crowds(sample: Sample) -> tuple[Instances, Instances]:
+    objects = Instances.from_label_map(sample.labels) if sample.objects is None else sample.objects
+    classed: list[Instance] = [
+        replace(one, class_id=number) for one, number in zip(objects, sample.classes.tolist(), strict=True)
+    ]
+    size = (sample.labels.shape[0], sample.labels.shape[1])
+    return Instances(size, classed), Instances(size) if sample.crowds is None else sample.crowds
+
+
+def _whole_truth(source: Source, index: int, protocols: Sequence[str]) -> WholeTruth | None:
+    """What only a COCO file knows of a picture, where `coco` asks: objects that smaller ones hide, and stated areas."""
+    whole, indices = unwrap(source)
+    if "coco" not in protocols or not isinstance(whole, CocoSource):
+        return None
+    return whole.whole_truth(indices[index])

@@ -1,0 +1,1 @@
+"""The permutohedral lattice, the dense CRF and their compiled kernels."""

@@ -1,0 +1,311 @@
+"""Fully connected CRF, its mean field unrolled as a layer.
+
+Source: Krähenbühl, Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials" (NIPS 2011), eq. 1-4 and
+algorithm 1; unrolled as Zheng et al., "Conditional Random Fields as Recurrent Neural Networks" (ICCV 2015). With label
+probabilities q, positions p in pixels and colours I in 0..255, one iteration is
+
+    a_i(l) = sum_j exp(-|p_i - p_j|^2 / (2 theta_alpha^2) - |I_i - I_j|^2 / (2 theta_beta^2)) q_j(l)     appearance, on the lattice
+    s_i(l) = sum_j exp(-|p_i - p_j|^2 / (2 theta_gamma^2)) q_j(l)                                        smoothness, separable
+    m_i(l) = w_b a_i(l) / a_i[1] + w_s s_i(l) / s_i[1]                  each kernel's output divided by the kernel filtered ones
+    q_i = softmax(unary_i - sum_l' mu(l, l') m_i(l'))                                            mu: Potts, [l != l'], or learned
+
+For Potts the sum is that of all labels less that of l itself; the first part is the same for all labels, so + m_i(l) is used.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seriatim.core.errors import ConfigError, ShapeError, did_you_mean
+from seriatim.nn.crf.permutohedral import FLOATS, METHODS, LatticeTables, PermutohedralLattice
+
+if TYPE_CHECKING:
+    from seriatim.nn.crf.crf_kernels import Smoothing
+
+COMPATIBILITIES = ("potts", "learned")
+REACH = 3.3
+
+
+def gaussian_taps(theta: float) -> Float[Tensor, " taps"]:
+    """A Gaussian at the distances -r .. r pixels with r = 3.3 theta rounded up, where it has fallen below 0.5 % (float64).
+
+    >>> gaussian_taps(0.5)
+    tensor([3.3546e-04, 1.3534e-01, 1.0000e+00, 1.3534e-01, 3.3546e-04],
+           dtype=torch.float64)
+    """
+    reach = math.ceil(REACH * theta)
+    distances = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    return torch.exp(-(distances**2) / (2 * theta**2))
+
+
+def taps_inside(taps: Float[Tensor, " taps"], length: int) -> Float[Tensor, " length"]:
+    """The sum of those taps around each pixel of a line that lie on the line.
+
+    >>> taps_inside(torch.tensor([1.0, 2.0, 1.0]), 3)
+    tensor([3., 4., 3.])
+    """
+    reach = len(taps) // 2
+    sums = F.pad(taps.cumsum(0), (1, 0))
+    places = torch.arange(length)
+    return sums[reach + 1 + (length - 1 - places).clamp(max=reach)] - sums[reach - places.clamp(max=reach)]
+
+
+def gaussian_band(length: int, theta: float) -> Float[Tensor, "length length"]:
+    """The matrix that smooths a line of pixels, each row divided by its sum (float64).
+
+    >>> gaussian_band(3, 1.0)[0]
+    tensor([0.5741, 0.3482, 0.0777], dtype=torch.float64)
+    """
+    taps = gaussian_taps(theta)
+    reach = len(taps) // 2
+    places = torch.arange(length)
+    offsets = places - places[:, None]
+    band = taps[(offsets + reach).clamp(0, 2 * reach)] * (offsets.abs() <= reach)
+    return band / band.sum(dim=1, keepdim=True)
+
+
+class Smoothness:
+    """The smoothness kernel of a picture: a Gaussian along the columns and along the rows, cut at 3.3 theta, normalised.
+
+    It is exact but for the cut, which takes 1e-3 of its mass. `docs/dense-crf.md` compares it with a lattice of two dimensions.
+    """
+
+    def __init__(self, size: tuple[int, int], theta: float, compiled: bool) -> None:
+        """
+        Args:
+            size: (height, width) in pixels.
+            theta: standard deviation in pixels.
+            compiled: whether the kernels for the CPU are used, or a product with a matrix on either side.
+        """
+        self.size, self.theta, self.compiled = size, theta, compiled
+
+    def filter(self, values: Float[Tensor, "points labels"]) -> Float[Tensor, "points labels"]:
+        """The smoothed values; differentiable, any number of times."""
+        if self.compiled:
+            return _Smooth.apply(values, self, False)  # pyright: ignore[reportReturnType]
+        height, width = self.size
+        columns, rows = (gaussian_band(length, self.theta).to(values) for length in self.size)
+        picture = (columns @ values.reshape(height, -1)).view(height, width, -1)
+        return (rows @ picture).reshape(values.shape)
+
+    def for_kernels(self, dtype: torch.dtype) -> "Smoothing":
+        """The taps and the normalisation as the kernels take them."""
+        from seriatim.nn.crf.crf_kernels import Smoothing
+
+        taps = gaussian_taps(self.theta)
+        scales = ((1 / taps_inside(taps, length)).to(dtype).numpy() for length in self.size)
+        return Smoothing(F.pad(taps, (3, 3)).to(dtype).numpy(), len(taps) // 2, *scales)
+
+
+class _Smooth(torch.autograd.Function):
+    """Smoothing by the kernels, s = D K v with a symmetric K and the diagonal D of the normalisation; its transpose is K D g."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, smoothness: Smoothness, transposed: bool) -> Tensor:
+        from seriatim.nn.crf.crf_kernels import smooth_compiled
+
+        ctx.smoothness, ctx.transposed = smoothness, transposed
+        smoothing = smoothness.for_kernels(values.dtype)
+        rows = values.detach()
+        if transposed:
+            scale = torch.from_numpy(smoothing.row_scale)[:, None] * torch.from_numpy(smoothing.column_scale)
+            rows = rows * scale.view(-1, 1)
+            ones = (np.ones_like(each) for each in (smoothing.row_scale, smoothing.column_scale))
+            smoothing = type(smoothing)(smoothing.taps, smoothing.reach, *ones)
+        return torch.from_numpy(smooth_compiled(rows.numpy(), smoothness.size, smoothing, torch.get_num_threads()))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _Smooth.apply(gradients[0], ctx.smoothness, not ctx.transposed), None, None  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class CRFKernels:
+    """What a CRF keeps of one picture, or of a batch, to refine any number of labels any number of times.
+
+    Attributes:
+        size: (height, width) of the picture.
+        appearance: the appearance kernel of each picture.
+        smoothness: the smoothness kernel, the same for all.
+        batched: whether the picture came with a batch axis.
+    """
+
+    size: tuple[int, int]
+    appearance: list[PermutohedralLattice]
+    smoothness: Smoothness
+    batched: bool
+
+
+class DenseCRF(nn.Module):
+    """Refines the label scores of a picture by what its pixels look like and where they lie.
+
+    Attributes:
+        bilateral_weight: learned weight of the appearance kernel, one, or one a label.
+        spatial_weight: the same of the smoothness kernel.
+        compatibility: learned mu(l, l'), or None for Potts.
+        num_mean_field_iterations: may be changed, as CRF-RNN does: 5 in training, 10 in test.
+    """
+
+    def __init__(
+        self,
+        theta_alpha: float = 49.0,
+        theta_beta: float = 5.0,
+        theta_gamma: float = 3.0,
+        bilateral_weight: float = 4.0,
+        spatial_weight: float = 3.0,
+        num_mean_field_iterations: int = 5,
+        compatibility: str = "potts",
+        num_labels: int | None = None,
+        label_weights: bool = False,
+        method: str = "auto",
+    ) -> None:
+        """
+        Args:
+            theta_alpha: reach of the appearance kernel in pixels.
+            theta_beta: its tolerance of colour, in levels of 0..255.
+            theta_gamma: reach of the smoothness kernel in pixels.
+            bilateral_weight: where the learned weight of the appearance kernel starts.
+            spatial_weight: where the learned weight of the smoothness kernel starts.
+            num_mean_field_iterations: how often the messages are passed.
+            compatibility: "potts", or "learned" (from Potts), which fixes the number of labels.
+            num_labels: the number of labels, where it is fixed.
+            label_weights: a weight for each label instead of one for all; fixes the number of labels.
+            method: "compiled", "plain" or "auto", as in `PermutohedralLattice`.
+
+        Raises:
+            ConfigError: if a theta is not positive, or the number of labels is missing where it is needed.
+        """
+        super().__init__()
+        for name, theta in (("theta_alpha", theta_alpha), ("theta_beta", theta_beta), ("theta_gamma", theta_gamma)):
+            if not (math.isfinite(theta) and theta > 0):
+                raise ConfigError(f"{name}: expected a positive number, came {theta}")
+        if num_mean_field_iterations < 1:
+            raise ConfigError(f"num_mean_field_iterations: expected at least 1, came {num_mean_field_iterations}")
+        if compatibility not in COMPATIBILITIES:
+            raise ConfigError(f"compatibility: unknown {compatibility!r}{did_you_mean(compatibility, COMPATIBILITIES)}")
+        if method not in METHODS:
+            raise ConfigError(f"method: unknown {method!r}{did_you_mean(method, METHODS)}")
+        if num_labels is None and (compatibility == "learned" or label_weights):
+            raise ConfigError("num_labels: needed where the compatibility or the weights are learned label by label")
+        self.theta_alpha, self.theta_beta, self.theta_gamma = theta_alpha, theta_beta, theta_gamma
+        self.num_mean_field_iterations = num_mean_field_iterations
+        self.num_labels, self.method = num_labels, method
+        shape = (num_labels,) if label_weights and num_labels is not None else ()
+        self.bilateral_weight = nn.Parameter(torch.full(shape, float(bilateral_weight)))
+        self.spatial_weight = nn.Parameter(torch.full(shape, float(spatial_weight)))
+        self.compatibility = None
+        if compatibility == "learned" and num_labels is not None:
+            self.compatibility = nn.Parameter(1 - torch.eye(num_labels))
+
+    def forward(
+        self,
+        unary_logits: Float[Tensor, "*batch labels height width"],
+        image: Float[Tensor, "*batch channels height width"],
+    ) -> Float[Tensor, "*batch labels height width"]:
+        """The refined logits: softmax over the labels gives the mean field after the last iteration.
+
+        Args:
+            unary_logits: scores of each label, -infinity where a label cannot be.
+            image: the picture in [0, 1], any number of channels; no gradient goes to it.
+
+        Raises:
+            ShapeError: if the two do not fit together, or hold NaN.
+        """
+        return self.refine(unary_logits, self.prepare(image))
+
+    def prepare(self, image: Float[Tensor, "*batch channels height width"]) -> CRFKernels:
+        """The kernels of a picture or a batch, to be handed to `refine` as often as wanted.
+
+        Raises:
+            ShapeError: if the image is not channels x height x width, with or without a batch in front, of finite floats.
+        """
+        if image.ndim not in (3, 4) or image.dtype not in FLOATS or 0 in image.shape:
+            raise ShapeError(
+                "image: expected channels x height x width (with or without a batch in front) of float32 or float64 in "
+                f"[0, 1], came {image.dtype} of shape {tuple(image.shape)}"
+            )
+        if not image.isfinite().all():
+            raise ShapeError("image: has pixels that are not finite (NaN or infinity)")
+        pictures = image[None] if image.ndim == 3 else image
+        appearance = [PermutohedralLattice(self._features(picture), method=self.method) for picture in pictures]
+        compiled = not isinstance(appearance[0].tables, LatticeTables)
+        size = (image.shape[-2], image.shape[-1])
+        return CRFKernels(size, appearance, Smoothness(size, self.theta_gamma, compiled), image.ndim == 4)
+
+    def refine(
+        self, unary_logits: Float[Tensor, "*batch labels height width"], kernels: CRFKernels
+    ) -> Float[Tensor, "*batch labels height width"]:
+        """The refined logits of a picture whose kernels were prepared.
+
+        Raises:
+            ShapeError: if the logits do not fit the kernels, or hold NaN.
+        """
+        self._check_unary(unary_logits, kernels)
+        if not kernels.batched:
+            return self._refine_picture(unary_logits, kernels, kernels.appearance[0])
+        pairs = zip(unary_logits, kernels.appearance, strict=True)
+        return torch.stack([self._refine_picture(unary, kernels, lattice) for unary, lattice in pairs])
+
+    def _features(self, picture: Tensor) -> Tensor:
+        """Positions over theta_alpha beside colours over theta_beta: the features of the appearance kernel."""
+        channels, height, width = picture.shape
+        options = {"dtype": picture.dtype, "device": picture.device}
+        rows = torch.arange(height, **options) / self.theta_alpha
+        columns = torch.arange(width, **options) / self.theta_alpha
+        places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2)
+        colours = picture.detach().reshape(channels, -1).T * (255 / self.theta_beta)
+        return torch.cat((colours, places), dim=1)
+
+    def _check_unary(self, unary: Tensor, kernels: CRFKernels) -> None:
+        batch = (len(kernels.appearance),) if kernels.batched else ()
+        fits = unary.ndim == 3 + len(batch) and unary.shape[: len(batch)] == batch and unary.shape[-2:] == kernels.size
+        if not fits or unary.dtype not in FLOATS or 0 in unary.shape:
+            expected = " x ".join([*map(str, batch), "labels", *map(str, kernels.size)])
+            raise ShapeError(
+                f"unary_logits: expected float32 or float64 {expected}, came {unary.dtype} of shape {tuple(unary.shape)}"
+            )
+        if self.num_labels is not None and unary.shape[-3] != self.num_labels:
+            raise ShapeError(f"unary_logits: expected {self.num_labels} labels, came {unary.shape[-3]}")
+        if unary.isnan().any():
+            raise ShapeError("unary_logits: hold NaN")
+
+    def _refine_picture(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
+        learns = torch.is_grad_enabled() and (
+            unary.requires_grad or any(each.requires_grad for each in self.parameters())
+        )
+        if kernels.smoothness.compiled and unary.dtype == torch.float32 and not learns:
+            return self._refine_compiled(unary, kernels, lattice)
+        scores = unary.flatten(1).T
+        looks, places = (weight.to(unary.dtype).flatten() for weight in (self.bilateral_weight, self.spatial_weight))
+        logits = scores
+        for _ in range(self.num_mean_field_iterations):
+            probs = logits.softmax(dim=1)
+            messages = looks * lattice.filter(probs) + places * kernels.smoothness.filter(probs)
+            if self.compatibility is None:
+                logits = scores + messages
+            else:
+                logits = scores - messages @ self.compatibility.to(unary.dtype).T
+        return logits.T.reshape(unary.shape)
+
+    def _refine_compiled(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
+        """The same without a gradient, all steps of an iteration in the kernels."""
+        from seriatim.nn.crf.crf_kernels import Energies, mean_field
+
+        assert not isinstance(lattice.tables, LatticeTables)
+        labels = len(unary)
+        looks, places = (
+            weight.detach().float().flatten().expand(labels).contiguous().numpy()
+            for weight in (self.bilateral_weight, self.spatial_weight)
+        )
+        costs = None if self.compatibility is None else self.compatibility.detach().float().numpy()
+        share = (lattice.scale / lattice.norm(torch.float32)).flatten().numpy()
+        energies = Energies(lattice.tables, share, kernels.smoothness.for_kernels(torch.float32), looks, places, costs)
+        scores = unary.detach().reshape(labels, -1).contiguous().numpy()
+        out = mean_field(scores, kernels.size, energies, self.num_mean_field_iterations, torch.get_num_threads())
+        return torch.from_numpy(out).view(unary.shape)

@@ -1,0 +1,1 @@
+"""What is written for an image and for a whole call: one format a file."""

@@ -1,0 +1,125 @@
+"""What a data set holds, counted on sets made by hand, and conversions that lose only what they say."""
+
+import numpy as np
+import pytest
+
+from seriatim.core.errors import ConfigError, DataError
+from seriatim.core.instances import Instance, Instances
+from seriatim.data.catalogue import open_source
+from seriatim.data.convert import LOSES, WRITERS, convert
+from seriatim.data.inspect import as_rows, inspect
+from seriatim.data.samples import Problem, Sample
+
+
+class Made:
+    """Samples from a list; a name instead of a sample cannot be read."""
+
+    def __init__(self, samples, class_names=("cell", "nerve")):
+        self.samples = samples
+        self.class_names = class_names
+        self.problems = [Problem("made.json", "annotation 3", "has no pixels; left out")]
+
+    def __len__(self):
+        return len(self.samples)
+
+    def name(self, index):
+        sample = self.samples[index]
+        return sample if isinstance(sample, str) else sample.name
+
+    def read(self, index):
+        if isinstance(self.samples[index], str):
+            raise DataError(f"{self.samples[index]}.png: damaged")
+        return self.samples[index]
+
+
+def sample(name, labels, classes, **fields):
+    labels = np.array(labels, dtype=np.int32)
+    image = np.linspace(0, 1, 3 * labels.size, dtype=np.float32).reshape(3, *labels.shape)
+    return Sample(name, image, labels, np.array(classes, dtype=np.int64), **fields)
+
+
+def blocks(size=(12, 16)):
+    labels = np.zeros(size, dtype=np.int32)
+    labels[1:5, 1:6] = 1
+    labels[6:11, 2:9] = 2
+    labels[2:9, 11:15] = 3
+    return labels
+
+
+def test_everything_is_counted():
+    ignore = np.zeros((12, 16), dtype=bool)
+    ignore[0] = True
+    source = Made(
+        [
+            sample("a", blocks(), [1, 2, 1], ignore=ignore),
+            sample("b", np.zeros((6, 8)), []),
+            "torn",
+            sample("c", [[1, 0]], [2]),
+        ]
+    )
+    found = inspect(source)
+    assert (found.num_pictures, found.num_read, found.num_objects, found.num_empty) == (4, 3, 4, 1)
+    assert found.objects_per_class == {"cell": 2, "nerve": 2}
+    assert found.object_areas is not None
+    assert (found.object_areas.smallest, found.object_areas.largest) == (1, 35)
+    assert found.num_small == 1
+    assert found.heights is not None
+    assert (found.heights.smallest, found.heights.median, found.heights.largest) == (1, 6, 12)
+    assert found.channels == {3: 3}
+    assert found.ignored_share == pytest.approx(16 / (12 * 16 + 48 + 2))
+    assert [str(problem) for problem in found.problems] == [
+        "made.json: annotation 3: has no pixels; left out",
+        "torn: cannot be read: torn.png: damaged",
+    ]
+
+
+def test_areas_of_overlapping_objects_are_those_of_the_whole_objects():
+    labels = np.array([[1, 1, 2]], dtype=np.int32)
+    whole = Instances(
+        (1, 3), [Instance((0, 0, 1, 2), np.ones((1, 2), bool)), Instance((0, 0, 1, 3), np.ones((1, 3), bool))]
+    )
+    found = inspect(Made([sample("a", labels, [1, 1], objects=whole)]))
+    assert found.object_areas is not None
+    assert found.object_areas.largest == 3
+
+
+def test_the_table_names_each_class_that_has_objects():
+    rows = dict(as_rows(inspect(Made([sample("a", blocks(), [1, 1, 1])]))))
+    assert rows["  cell"] == "3"
+    assert "  nerve" not in rows
+    assert rows["classes"] == "1 of 2 have objects"
+
+
+def test_a_set_without_pictures_is_described_too():
+    assert dict(as_rows(inspect(Made([]))))["height"] == "-"
+
+
+@pytest.mark.parametrize("kind", sorted(WRITERS))
+def test_what_is_converted_reads_the_same(tmp_path, kind):
+    source = Made([sample("a", blocks(), [1, 2, 1]), sample("b", blocks()[::-1, ::-1], [2, 2, 1])])
+    target = f"{kind}:{tmp_path / 'new' / ('set.json' if kind == 'coco' else '')}"
+    convert(source, target)
+    back = open_source(target, strict=True)
+    assert [back.name(index) for index in range(len(back))] == ["a", "b"]
+    for index in range(2):
+        before, after = source.read(index), back.read(index)
+        assert np.abs(before.image - after.image).max() < 1 / 254
+        partners = [after.labels[before.labels == number] for number in (1, 2, 3)]
+        assert all(len(np.unique(one)) == 1 and one[0] > 0 for one in partners)
+        assert (after.labels > 0).sum() == (before.labels > 0).sum()
+        if "classes" not in LOSES[kind]:
+            assert [after.classes[one[0] - 1] for one in partners] == before.classes.tolist()
+
+
+def test_nothing_is_mixed_with_what_is_there(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="exists already"):
+        convert(Made([sample("a", blocks(), [1, 1, 1])]), f"folder:{tmp_path / 'old'}")
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("target", ["folder", "voc:new", "coco:new", "yolos:new"])
+def test_a_target_of_no_use_is_refused(tmp_path, target):
+    with pytest.raises(ConfigError):
+        convert(Made([sample("a", blocks(), [1, 1, 1])]), target.replace(":", f":{tmp_path}/"))

@@ -1,0 +1,109 @@
+"""VOC's palette pictures read by Pillow, and Cityscapes submissions read as the benchmark's program reads them."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seriatim.core.instances import Instance, Instances
+from seriatim.data.readers.cityscapes import CLASS_NAMES
+from seriatim.results.format_masks import encode_cityscapes, encode_voc, encode_voc_border
+from seriatim.results.formats import ResultFolder
+from seriatim.results.segmented import FormatLimitError
+
+from .conftest import segmented
+
+BLANK = np.zeros((37, 53), dtype=np.uint8)
+
+
+def opened(files):
+    return {name: Image.open(io.BytesIO(data)) for name, data in files}
+
+
+def test_palette_pictures_hold_objects_and_classes(hard):
+    pictures = opened(encode_voc(segmented(BLANK, hard)))
+    assert list(pictures) == ["voc/SegmentationObject/photo.png", "voc/SegmentationClass/photo.png"]
+    objects, classes = pictures.values()
+    assert objects.mode == classes.mode == "P"
+    labels = hard.label_map()
+    assert (np.asarray(objects) == labels).all()
+    assert (np.asarray(classes) == np.concatenate(([0], hard.class_ids))[labels]).all()
+
+
+def test_the_palette_is_that_of_voc(hard):
+    objects = next(iter(opened(encode_voc(segmented(BLANK, hard))).values()))
+    palette = np.array(objects.getpalette()).reshape(-1, 3)
+    # aeroplane, bicycle, bird, boat, bottle, ..., tv/monitor, and void, from the development kit
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 5: (128, 0, 128)}
+    known |= {8: (64, 0, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    assert {index: tuple(palette[index]) for index in known} == known
+    assert len(np.unique(palette, axis=0)) == 256
+
+
+def test_the_border_is_void_round_every_object_and_between_them():
+    labels = np.zeros((20, 30), dtype=np.int32)
+    labels[5:15, 5:15], labels[5:15, 15:25] = 1, 2
+    objects, classes = (
+        np.asarray(picture)
+        for picture in opened(encode_voc_border(segmented(labels, Instances.from_label_map(labels)))).values()
+    )
+    assert objects[10].tolist() == [0] * 3 + [255] * 4 + [1] * 6 + [255] * 4 + [2] * 6 + [255] * 4 + [0] * 3
+    assert ((objects == labels) | (objects == 255)).all()
+    assert ((objects == 255) == (classes == 255)).all()
+
+
+@pytest.mark.parametrize("encode", [encode_voc, encode_voc_border])
+def test_254_objects_fit_and_255_are_refused(encode):
+    many = Instances(
+        (16, 16), [Instance((y, x, y + 1, x + 1), np.ones((1, 1), bool)) for y in range(16) for x in range(16)]
+    )
+    assert len(list(encode(segmented(np.zeros((16, 16)), many[:254])))) == 2
+    with pytest.raises(FormatLimitError, match="255 objects are more than the 254"):
+        list(encode(segmented(np.zeros((16, 16)), many[:255])))
+    one = Instances((16, 16), [Instance((0, 0, 1, 1), np.ones((1, 1), bool), class_id=255)])
+    with pytest.raises(FormatLimitError, match="255 classes are more"):
+        list(encode(segmented(np.zeros((16, 16)), one)))
+
+
+def read_submission(folder, stem):
+    """As `evalInstanceLevelSemanticLabeling` does: lines of three words, masks of one channel, not 0 inside."""
+    found = []
+    for line in (folder / f"{stem}.txt").read_text().splitlines():
+        path, label, score = line.split(" ")
+        mask = np.array(Image.open(folder / path))
+        assert mask.ndim == 2
+        found.append((int(label), float(score), mask != 0))
+    return found
+
+
+@pytest.mark.parametrize("stem", ["aachen_000000_000019_leftImg8bit", "a b %20"])
+def test_a_submission_is_read_line_by_line(hard, tmp_path, stem):
+    results = ResultFolder(tmp_path, ("cityscapes",), ("leaf", "stem"))
+    results.add(f"{stem}.png", stem, BLANK, hard, 1.0)
+    found = read_submission(tmp_path / "cityscapes", stem)
+    assert [(label, score) for label, score, _ in found] == [(1, 0.9), (2, 0.25), (1, 1.0), (2, 0.5), (2, 0.75)]
+    assert (np.stack([mask for *_, mask in found]) == hard.masks()).all()
+
+
+def test_classes_of_cityscapes_have_its_ids(tmp_path):
+    boxes = [(y, 0, y + 1, 4) for y in range(8)]
+    found = Instances(
+        (8, 4), [Instance(box, np.ones((1, 4), bool), class_id=k) for k, box in enumerate(boxes, start=1)]
+    )
+    *_, (name, text) = encode_cityscapes(segmented(np.zeros((8, 4)), found, CLASS_NAMES))
+    assert name == "cityscapes/photo.txt"
+    ids = [int(line.split()[1]) for line in text.decode().splitlines()]
+    assert ids == [24, 25, 26, 27, 28, 31, 32, 33]  # person ... bicycle
+    *_, (_, text) = encode_cityscapes(segmented(np.zeros((8, 4)), found[:1], ("car",)))
+    assert text.decode() == "masks/photo/0001.png 26 1.000000\n"
+
+
+def test_masks_are_made_one_at_a_time(monkeypatch):
+    found = Instances((4, 4), [Instance((0, 0, 1, 1), np.ones((1, 1), bool))] * 3)
+    files = encode_cityscapes(segmented(np.zeros((4, 4)), found))
+    monkeypatch.setattr("seriatim.results.format_masks.encode_png", lambda plane: bytes([plane.sum()]))
+    assert [next(files) for _ in range(2)] == [
+        ("cityscapes/masks/photo/0001.png", b"\xff"),
+        ("cityscapes/masks/photo/0002.png", b"\xff"),
+    ]
