@@ -1,9 +1,9 @@
-"""RSIS, RIS and RIS+CRF side by side: scores and pictures a second on the same pictures, in one run.
+"""RSIS, RIS and RIS+CRF side by side: scores and images a second on the same images, in one run.
 
     python benchmarks/compare_models.py --nuclei folder:PATH/TO/nuclei --json benchmarks/results/NAME.json
 
-Nuclei: the test pictures of the recipe `nuclei` (the recipe `nuclei-ris` keeps back the same ones), protocol `nuclei`. Leaves: fresh synthetic plants, `rosettes:64`,
-protocol `cvppp`. Every picture goes through all systems in turn before the next one, so that a busy machine slows all of them alike.
+Nuclei: the test images of the recipe `nuclei` (the recipe `nuclei-ris` keeps back the same ones), protocol `nuclei`. Leaves: fresh synthetic plants, `rosettes:64`,
+protocol `cvppp`. Every image goes through all systems in turn before the next one, so that a busy machine slows all of them alike.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def compare(source: Source, systems: dict[str, tuple[str, bool]], threads: int) 
     """Scores and speed of every system.
 
     Args:
-        source: the pictures.
+        source: the images.
         systems: name -> model and whether the CRF refines.
         threads: of arithmetic.
     """
@@ -60,15 +60,15 @@ def compare(source: Source, systems: dict[str, tuple[str, bool]], threads: int) 
             "absDiC": round(leaves["absDiC"]["mean"], 4),
             "DiC": round(leaves["DiC"]["mean"], 4),
             "SBD": round(leaves["SBD"]["mean"], 4),
-            "pictures_per_second": round(len(source) / seconds[name], 4),
+            "images_per_second": round(len(source) / seconds[name], 4),
         }
         print(name, json.dumps(rows[name]), flush=True)
-    return {"pictures": len(source), "threads": threads, "systems": rows}
+    return {"images": len(source), "threads": threads, "systems": rows}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nuclei", help="KIND:PATH of the nuclei pictures; left out without it")
+    parser.add_argument("--nuclei", help="KIND:PATH of the nuclei images; left out without it")
     parser.add_argument("--num-plants", type=int, default=64)
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1)

@@ -1,9 +1,9 @@
-"""Which settings of the dense CRF suit a model's masks: scores on the validation pictures of its recipe, one setting after another.
+"""Which settings of the dense CRF suit a model's masks: scores on the validation images of its recipe, one setting after another.
 
     python benchmarks/crf_settings.py --model runs/nuclei-ris --recipe nuclei-ris --data folder:PATH/TO/nuclei --json benchmarks/results/NAME.json
 
-The pictures are segmented once; then their outlines are refined under every setting. Greedy: each group of settings is tried on top of the best
-of the groups before it. Only validation pictures are looked at.
+The images are segmented once; then their outlines are refined under every setting. Greedy: each group of settings is tried on top of the best
+of the groups before it. Only validation images are looked at.
 """
 
 import argparse
@@ -86,8 +86,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     data = load_recipe(arguments.recipe).data.model_copy(update={"source": arguments.data})
     source = open_splits(data).validation
-    pictures = Subset(source, range(min(arguments.limit, len(source))))
-    samples = [pictures.read(index) for index in range(len(pictures))]
+    images = Subset(source, range(min(arguments.limit, len(source))))
+    samples = [images.read(index) for index in range(len(images))]
     predictor = load(arguments.model, "cpu")
     found = [predictor.predict_values(sample.image) for sample in samples]
     without = scores_of(samples, found, arguments.protocol)
@@ -107,7 +107,7 @@ def main() -> None:
         best = winner
     facts = {
         "command": command_line(),
-        "pictures": len(samples),
+        "images": len(samples),
         "without": without,
         "chosen": best,
         "tried": rows,

@@ -5,7 +5,7 @@
 
 Every number of threads is measured in a process of its own, in which single iterations of both take turns; the ratios are of medians.
 pydensecrf2 uses one thread whatever is set. The time of our iteration is that of a call with six less that of a call with one, over
-five, taken in turns too. The picture is the stained tissue that scikit-image ships, as it is and with noise added, which makes
+five, taken in turns too. The image is the stained tissue that scikit-image ships, as it is and with noise added, which makes
 the lattice several times larger. pydensecrf2 is no dependency of seriatim.
 """
 
@@ -33,7 +33,7 @@ LABELS, SIZE = 21, 500
 WEIGHTS = (4.0, 3.0)
 
 
-def picture(size: int, noise: float, top: int = 0) -> np.ndarray:
+def photo(size: int, noise: float, top: int = 0) -> np.ndarray:
     pixels = np.tile(data.immunohistochemistry()[:500, :500], (2, 2, 1))[top : top + size, top : top + size].astype(
         np.float32
     )
@@ -72,7 +72,7 @@ def timed(call) -> tuple[float, object]:
 
 
 def time_setting(thetas: tuple[float, float, float], noise: float, repeats: int) -> dict[str, object]:
-    pixels, unary = picture(SIZE, noise), scores((LABELS, SIZE, SIZE))
+    pixels, unary = photo(SIZE, noise), scores((LABELS, SIZE, SIZE))
     image, logits = to_tensor(pixels), torch.from_numpy(unary)
     crf = DenseCRF(*thetas, *WEIGHTS).requires_grad_(False)
 
@@ -141,7 +141,7 @@ def plain_kernel(features: torch.Tensor) -> torch.Tensor:
 
 def brute_force(size: int, thetas: tuple[float, float, float], labels: int = 8) -> dict[str, object]:
     """Both kernels as full matrices: the error of the lattice, and how many pixels get the same label after five iterations."""
-    image = to_tensor(picture(size, 0, top=100))
+    image = to_tensor(photo(size, 0, top=100))
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     places = torch.stack((rows, columns), dim=-1).reshape(-1, 2).float()
     look = torch.cat((image.flatten(1).T * 255 / thetas[1], places / thetas[0]), dim=1)
@@ -169,7 +169,7 @@ def brute_force(size: int, thetas: tuple[float, float, float], labels: int = 8) 
 
 def memory(thetas: tuple[float, float, float], noise: float, size: int = 1000) -> dict[str, object]:
     """Peak memory of this process, a child: all of it, and what the CRF added to PyTorch and its own inputs."""
-    image, logits = to_tensor(picture(size, noise)), torch.from_numpy(scores((LABELS, size, size)))
+    image, logits = to_tensor(photo(size, noise)), torch.from_numpy(scores((LABELS, size, size)))
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     crf = DenseCRF(*thetas, *WEIGHTS).requires_grad_(False)
@@ -223,12 +223,12 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
         result = run_task(arguments.task, arguments.repeats)
     else:
-        their_crf(picture(8, 0), scores((2, 8, 8)), SETTINGS[0])  # says at once where pydensecrf2 is missing
+        their_crf(photo(8, 0), scores((2, 8, 8)), SETTINGS[0])  # says at once where pydensecrf2 is missing
         result = {
             "command": "python benchmarks/dense_crf.py",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "load_at_start": os.getloadavg()[0],
-            "picture": f"{SIZE}x{SIZE}, {LABELS} labels",
+            "image": f"{SIZE}x{SIZE}, {LABELS} labels",
             "iteration": {f"{threads} threads": in_child("time", threads) for threads in (1, 2)},
             "smoothness": in_child("smoothness", 1),
             "brute_force": in_child("brute", 1),

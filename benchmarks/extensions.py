@@ -3,7 +3,7 @@
     python benchmarks/extensions.py --data folder:PATH/TO/nuclei --iterations 300 --json benchmarks/results/NAME.json
 
 All variants see the same crops in the same order for the same number of iterations from the same seed. They are scored on crops of the
-validation pictures at the scale they were trained on, so that no variant needs the estimate of the diameter.
+validation images at the scale they were trained on, so that no variant needs the estimate of the diameter.
 """
 
 import argparse
@@ -54,7 +54,7 @@ class CropSource:
 
 def measure(overrides: list[str], iterations: int, data: str, threads: int, num_crops: int) -> dict[str, object]:
     recipe = load_recipe(
-        "nuclei", [f"data.source={data}", f"runtime.threads={threads}", "validation.num_pictures=0", *overrides]
+        "nuclei", [f"data.source={data}", f"runtime.threads={threads}", "validation.num_images=0", *overrides]
     )
     gaze = recipe.model.config["extensions"]["gaze"]
     weights = recipe.stages[0].weights | ({} if gaze else {"maps": 0.0})

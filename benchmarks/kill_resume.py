@@ -68,7 +68,7 @@ def tiny_recipe(data: Path) -> Recipe:
                 {"name": "masks", "iterations": NUM_ITERATIONS // 2, "weights": {"mask": 1.0, "maps": 1.0}},
                 {"name": "all", "iterations": NUM_ITERATIONS // 2, "weights": {"mask": 1.0, "stop": 0.5, "maps": 1.0}},
             ],
-            "validation": {"every": 7, "num_batches": 1, "num_pictures": 1},
+            "validation": {"every": 7, "num_batches": 1, "num_images": 1},
             "runtime": {"batch_size": 2, "save_every": SAVE_EVERY, "threads": 1},
         }
     )
@@ -147,7 +147,7 @@ def differences(first: Path, second: Path) -> list[str]:
     found += [] if state == other_state else ["counters"]
     found += [
         name
-        for name in ("metrics.jsonl", "pictures.json", "config.toml", "model/model.safetensors", "model/config.json")
+        for name in ("metrics.jsonl", "images.json", "config.toml", "model/model.safetensors", "model/config.json")
         if (first / name).read_bytes() != (second / name).read_bytes()
     ]
     return found
@@ -164,7 +164,7 @@ def measure(folder: Path, memory_folder: Path, num_kills: int, seed: int) -> dic
         raise RuntimeError("the undisturbed run failed")
     whole_seconds = time.monotonic() - begun
     kills: list[dict] = []
-    equal = left_litter = num_started = num_runs = 0
+    equal = left_temporary_files = num_started = num_runs = 0
     different: list[str] = []
     while len(kills) < num_kills:
         num_started += 1
@@ -183,13 +183,13 @@ def measure(folder: Path, memory_folder: Path, num_kills: int, seed: int) -> dic
         found = [f"exit {process.exitcode}"] if process.exitcode else differences(folder / "whole", run)
         different += [f"run {num_started}: {one}" for one in found]
         equal += not found
-        left_litter += bool(half_written(run))
+        left_temporary_files += bool(half_written(run))
     return {
         "kills": len(kills),
         "runs": num_runs,
         "runs_bit_equal": equal,
         "different": different,
-        "runs_with_litter": left_litter,
+        "runs_with_temporary_files": left_temporary_files,
         "kills_amid_writing": sum(bool(kill["amid_writing"]) for kill in kills),
         "most_iterations_lost": max(kill["iterations_lost"] for kill in kills),
         "save_every": SAVE_EVERY,
@@ -222,7 +222,7 @@ def main() -> int:
         options.out.write_text(text + "\n")
     held = (
         result["runs_bit_equal"] == result["runs"]
-        and not result["runs_with_litter"]
+        and not result["runs_with_temporary_files"]
         and result["most_iterations_lost"] <= result["save_every"]
     )
     return 0 if held else 1

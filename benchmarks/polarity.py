@@ -1,4 +1,4 @@
-"""How well the rules of `data/preparation.py` tell pictures apart: bright background or dark, stained brown or not.
+"""How well the rules of `data/preparation.py` tell images apart: bright background or dark, stained brown or not.
 
     python benchmarks/polarity.py --data folder:PATH/TO/nuclei --json benchmarks/results/NAME.json
 
@@ -35,7 +35,7 @@ def main() -> None:
         brown.append(brown_share(sample.image))
     facts = {
         "command": "python benchmarks/polarity.py --data folder:PATH/TO/nuclei --json ...",
-        "pictures": len(source),
+        "images": len(source),
         "polarity_right": right,
         "polarity_wrong": wrong,
         "largest_brown_share": float(np.max(brown)),

@@ -8,7 +8,7 @@ outputs. Each pair of times is taken in turns (A B A B ...) in one process; a ra
 
     decoder            from the projected features S_i (which the authors' program makes in its encoder) to the masks of all steps
     projected decoder  from the encoder's features, the projections included
-    whole              from the picture to the masks of all steps
+    whole              from the image to the masks of all steps
     whole in bfloat16  ours in bfloat16 beside the plain one in float32, and beside the plain one in bfloat16
     training           one iteration: forward, Hungarian assignment, all terms of the loss, backward
     costs              soft IoU of 10 predictions with 20 objects, as one product beside pair by pair

@@ -1,9 +1,9 @@
-"""Which test-time settings suit a trained model: scores on the validation pictures of its recipe, one setting after another.
+"""Which test-time settings suit a trained model: scores on the validation images of its recipe, one setting after another.
 
     python benchmarks/thresholds.py --model runs/nuclei --recipe nuclei --data folder:PATH/TO/nuclei --json benchmarks/results/NAME.json
 
-Greedy: each group of settings is tried on top of the best of the groups before it. Only validation pictures are looked at, so that the
-numbers that are reported, on the test pictures, stay untouched by the choice.
+Greedy: each group of settings is tried on top of the best of the groups before it. Only validation images are looked at, so that the
+numbers that are reported, on the test images, stay untouched by the choice.
 """
 
 import argparse
@@ -119,7 +119,7 @@ def main() -> None:
                 best_value, winner = value, tried
         best = winner
     command = command_line()
-    facts = {"command": command, "pictures": len(source), "chosen": best, "tried": rows}
+    facts = {"command": command, "images": len(source), "chosen": best, "tried": rows}
     arguments.json.write_text(json.dumps(facts, indent=1) + "\n")
 
 

@@ -108,7 +108,7 @@ def losses_of(recipe: str, nuclei: Path, folder: Path) -> list[dict[str, float]]
         settings += ["stages.0.iterations=20"]
     if recipe.startswith("nuclei"):
         settings += [f"data.source=folder:{nuclei}"]
-    settings += ["validation.every=1000", "validation.num_pictures=0", "validation.num_batches=1"]
+    settings += ["validation.every=1000", "validation.num_images=0", "validation.num_batches=1"]
     run(
         "train", recipe, "--out", str(folder), "--device", "cpu", *(word for one in settings for word in ("--set", one))
     )

@@ -1,4 +1,4 @@
-"""From a finished run to a model that ships: the run's own pick of weights, stored in 16 bits, with the settings chosen on validation pictures.
+"""From a finished run to a model that ships: the run's own pick of weights, stored in 16 bits, with the settings chosen on validation images.
 
     python benchmarks/zoo_folder.py --run runs/nuclei-ris --name nuclei-ris --class-names nucleus \\
         --settings benchmarks/results/thresholds_nuclei-ris_cpu_DATE.json --crf benchmarks/results/crf_nuclei-ris_cpu_DATE.json

@@ -1,8 +1,8 @@
-"""Segment three pictures that need no download: stained tissue and coins, as scikit-image ships them, and a plant drawn from numbers.
+"""Segment three images that need no download: stained tissue and coins, as scikit-image ships them, and a plant drawn from numbers.
 
     python examples/demo.py --out demo
 
-Pictures go to demo/input, results to demo/results. The same is done by hand with `seriatim data make` and `seriatim segment`.
+Images go to demo/input, results to demo/results. The same is done by hand with `seriatim data make` and `seriatim segment`.
 """
 
 import argparse
@@ -20,30 +20,30 @@ SCENES = (
     ("coins", "nuclei", "Greek coins: no nuclei, but round things on a darker ground, which this model never saw"),
     ("rosette-000000", "leaves", "a plant seen from above, of the kind that the model was trained on, but fresh"),
 )
-"""Stem of the picture, the model that segments it, and what it shows."""
+"""Stem of the image, the model that segments it, and what it shows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of pictures and results")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of images and results")
     parser.add_argument("--threads", type=int, help="threads of arithmetic")
     chosen = parser.parse_args(arguments)
-    pictures = make_pictures(chosen.out / "input")
+    images = make_images(chosen.out / "input")
     threads = [] if chosen.threads is None else ["--threads", str(chosen.threads)]
     rows = []
     for stem, model, what in SCENES:
         results = chosen.out / "results" / stem
-        if code := seriatim("segment", str(pictures[stem]), "--model", model, "--out", str(results), *threads):
+        if code := seriatim("segment", str(images[stem]), "--model", model, "--out", str(results), *threads):
             return code
         with (results / "counts.csv").open(newline="") as file:
             count = next(csv.DictReader(file))["count"]
         rows.append(f"{count:>5} objects  {results / f'{stem}.overlay.png'}  (model {model}; {what})")
-    print("\nFound, and drawn over the pictures:\n" + "\n".join(rows))
+    print("\nFound, and drawn over the images:\n" + "\n".join(rows))
     return 0
 
 
-def make_pictures(folder: Path) -> dict[str, Path]:
-    """Stem -> file of each picture, written into `folder`."""
+def make_images(folder: Path) -> dict[str, Path]:
+    """Stem -> file of each image, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
     for name in ("immunohistochemistry", "coins"):

@@ -34,8 +34,8 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
+def images(tmp_path):
+    folder = tmp_path / "images"
     folder.mkdir()
     random = np.random.default_rng(0)
     for name in ("a", "b", "c"):
@@ -62,7 +62,7 @@ def source_folder():
 
 @pytest.fixture
 def data(tmp_path):
-    """A folder of two equal pictures of two objects."""
+    """A folder of two equal images of two objects."""
     for part in ("images", "labels"):
         (tmp_path / "data" / part).mkdir(parents=True)
     labels = np.zeros((40, 60), dtype=np.uint16)

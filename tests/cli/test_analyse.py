@@ -30,7 +30,7 @@ def ris(tmp_path_factory):
     return folder
 
 
-def test_the_states_of_a_picture_become_figures_and_numbers(run, pictures, ris, tmp_path):
+def test_the_states_of_a_image_become_figures_and_numbers(run, pictures, ris, tmp_path):
     words = ("--model", ris, "--out", tmp_path / "s.png", "--features", tmp_path / "f.pdf", "--json", tmp_path / "n")
     code, out, err = run("analyse", "states", pictures / "a.png", *words)
     assert (code, err) == (0, "")
@@ -49,33 +49,33 @@ def test_the_states_of_rsis_are_drawn_too_and_numbers_go_to_stdout(run, pictures
     assert [step["step"] for step in json.loads(out)["steps"]] == [1]
 
 
-def test_a_large_picture_says_which_tile_is_shown(run, ris, tmp_path):
+def test_a_large_image_says_which_tile_is_shown(run, ris, tmp_path):
     Image.fromarray(np.zeros((300, 100), dtype=np.uint8)).save(tmp_path / "large.png")
     words = ("analyse", "states", tmp_path / "large.png", "--model", ris, "--out", tmp_path / "s.png", "--steps", 1)
     code, _, err = run(*words, "--tile", "2")
     assert (code, err) == (0, "tile 2 of 2; another with --tile N\n")
     code, _, err = run(*words, "--tile", "3")
     assert code == 2
-    assert "the picture has 2" in err
+    assert "the image has 2" in err
 
 
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (("states", "PICTURE", "--model", "MODEL", "--out", "TMP/s.gif"), 2),
-        (("states", "PICTURE", "--model", "MODEL", "--out", "TMP/none/s.png"), 2),
-        (("states", "PICTURE", "--model", "nowhere", "--out", "TMP/s.png"), 2),
+        (("states", "IMAGE", "--model", "MODEL", "--out", "TMP/s.gif"), 2),
+        (("states", "IMAGE", "--model", "MODEL", "--out", "TMP/none/s.png"), 2),
+        (("states", "IMAGE", "--model", "nowhere", "--out", "TMP/s.png"), 2),
         (("states", "TMP/none.png", "--model", "MODEL", "--out", "TMP/s.png"), 1),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o"), 2),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--model", "MODEL", "--predictions", "x"), 2),
-        (("failures", "--data", "folder:DATA", "--out", "PICTURE", "--model", "MODEL"), 2),
+        (("failures", "--data", "folder:DATA", "--out", "IMAGE", "--model", "MODEL"), 2),
         (("failures", "--data", "folder:TMP/none", "--out", "TMP/o", "--model", "MODEL"), 1),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--predictions", "TMP"), 1),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--predictions", "TMP/none.json"), 1),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_no_figure(run, words, code, pictures, ris, data, tmp_path):
-    names = {"PICTURE": pictures / "a.png", "MODEL": ris, "DATA": data, "TMP": tmp_path}
+    names = {"IMAGE": pictures / "a.png", "MODEL": ris, "DATA": data, "TMP": tmp_path}
     for name, path in names.items():
         words = [word.replace(name, str(path)) for word in words]
     done, out, err = run("analyse", *words)
@@ -96,7 +96,7 @@ def test_perfect_predictions_have_no_failures(run, data, tmp_path):
     assert sorted(path.name for path in out_folder.iterdir()) == ["failures.json", "failures.png"]
 
 
-def test_failures_are_named_with_picture_and_box(run, data, tmp_path):
+def test_failures_are_named_with_image_and_box(run, data, tmp_path):
     folder = tmp_path / "found"
     folder.mkdir()
     found = np.zeros((40, 60), dtype=np.uint16)
@@ -106,7 +106,7 @@ def test_failures_are_named_with_picture_and_box(run, data, tmp_path):
     words = ("--data", f"folder:{data}", "--predictions", folder, "--out", tmp_path / "o", "--limit", "1")
     assert run("analyse", "failures", *words)[0] == 0
     told = json.loads((tmp_path / "o" / "failures.json").read_text())
-    [picture] = told["pictures"]
+    [picture] = told["images"]
     assert picture["cases"] == [{"kind": "joined", "box": [2, 2, 35, 55], "targets": [1, 2], "predictions": [1]}]
 
 
@@ -120,12 +120,12 @@ def test_coco_results_that_segment_wrote_are_judged_as_its_label_maps(run, data,
         assert run("analyse", "failures", *words)[0] == 0
         told.append(json.loads((tmp_path / name / "failures.json").read_text()))
     assert told[1]["predictions"] != dict.fromkeys(told[1]["predictions"], 0)
-    assert told[0]["pictures"] == told[1]["pictures"] == told[2]["pictures"]
+    assert told[0]["images"] == told[1]["images"] == told[2]["images"]
 
 
 @pytest.fixture
 def coco(tmp_path):
-    """Two pictures with a square each, and a list of results in which a later one overlaps the first."""
+    """Two images with a square each, and a list of results in which a later one overlaps the first."""
     images, annotations = [], []
     for number, name in ((1, "one"), (2, "two")):
         Image.fromarray(np.zeros((40, 60), dtype=np.uint8)).save(tmp_path / f"{name}.png")
@@ -147,7 +147,7 @@ def result(y0, x0, y1, x1, image, score=1.0):
 def test_coco_results_are_judged_with_the_earlier_one_in_front(run, coco):
     words = ("--data", f"coco:{coco / 'truth.json'}", "--predictions", coco / "found.json", "--out", coco / "o")
     code, out, _ = run("analyse", "failures", *words)
-    assert (code, out.splitlines()[0]) == (0, f"2 pictures of coco:{coco / 'truth.json'}")
+    assert (code, out.splitlines()[0]) == (0, f"2 images of coco:{coco / 'truth.json'}")
     told = json.loads((coco / "o" / "failures.json").read_text())
     assert told["predictions"] == {
         "right": 1,
@@ -157,7 +157,7 @@ def test_coco_results_are_judged_with_the_earlier_one_in_front(run, coco):
         "inexact": 0,
         "hallucinated": 2,
     }
-    [one, two] = told["pictures"]
+    [one, two] = told["images"]
     assert [case["kind"] for case in one["cases"]] == ["missed", "hallucinated"]
     assert two["cases"] == [{"kind": "hallucinated", "box": [5, 15, 15, 30], "targets": [], "predictions": [2]}]
 
@@ -182,7 +182,7 @@ def test_coco_results_keep_to_the_part_of_the_data_that_is_taken(run, coco):
     for part in ("training", "test"):
         assert run("analyse", "failures", *words, "--part", part, "--out", coco / part)[0] == 0
         told = json.loads((coco / part / "failures.json").read_text())
-        [picture] = told["pictures"]
+        [picture] = told["images"]
         assert told["part"] == part
         assert told["predictions"]["right"] == right[picture["name"]]
         names.append(picture["name"])

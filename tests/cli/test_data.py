@@ -9,7 +9,7 @@ from seriatim.data.synthetic.scene_forms import CLASS_NAMES
 from seriatim.data.synthetic.scenes import make_scene
 
 
-def test_rosettes_are_written_as_pictures_and_label_maps(run, tmp_path):
+def test_rosettes_are_written_as_images_and_label_maps(run, tmp_path):
     code, out, _ = run("data", "make", "rosettes", "--count", "2", "--seed", "5", "--out", tmp_path / "plants")
     assert code == 0
     assert out.strip() == str(tmp_path / "plants")
@@ -25,7 +25,7 @@ def test_an_unknown_kind_and_a_count_of_none_are_wrong_usage(run, tmp_path):
     assert run("data", "make", "rosettes", "--count", "0", "--out", tmp_path)[0] == 2
 
 
-def test_scenes_are_written_as_pictures_label_maps_and_a_coco_file_that_agree(run, tmp_path):
+def test_scenes_are_written_as_images_label_maps_and_a_coco_file_that_agree(run, tmp_path):
     settings = ("--count", "3", "--seed", "7", "--classes", "8", "--size", "96,128")
     code, out, _ = run("data", "make", "scenes", *settings, "--out", tmp_path / "a")
     assert code == 0

@@ -12,7 +12,7 @@ from seriatim.data.images import read_label_map
 
 @pytest.fixture
 def cells(tmp_path):
-    """Two pictures of kind `folder:`."""
+    """Two images of kind `folder:`."""
     for part in ("images", "labels"):
         (tmp_path / "cells" / part).mkdir(parents=True)
     for number in range(2):
@@ -40,11 +40,11 @@ def test_inspect_gives_the_same_as_json(cells, tmp_path, capsys):
         == 0
     )
     found = json.loads(capsys.readouterr().out)
-    assert (found["num_pictures"], found["num_objects"], found["problems"]) == (1, 2, [])
+    assert (found["num_images"], found["num_objects"], found["problems"]) == (1, 2, [])
 
 
 def test_inspect_lists_what_is_wrong_and_says_so_in_its_exit_code(cells, tmp_path, capsys):
-    (cells / "images" / "1.png").write_bytes(b"no picture")
+    (cells / "images" / "1.png").write_bytes(b"no image")
     assert main(["data", "inspect", f"folder:{cells}", "--sheet", str(tmp_path / "s.png")]) == 3
     printed = capsys.readouterr().out
     assert "1.png" in printed
@@ -52,7 +52,7 @@ def test_inspect_lists_what_is_wrong_and_says_so_in_its_exit_code(cells, tmp_pat
 
 
 def test_strict_inspection_stops_at_the_first_problem(cells, tmp_path, capsys):
-    (cells / "images" / "1.png").write_bytes(b"no picture")
+    (cells / "images" / "1.png").write_bytes(b"no image")
     assert main(["data", "inspect", f"folder:{cells}", "--sheet", str(tmp_path / "s.png"), "--strict"]) == 1
     assert "1.png" in capsys.readouterr().err
     assert not (tmp_path / "s.png").exists()

@@ -22,7 +22,7 @@ def test_label_maps_are_scored_and_shown_as_a_table(run, data, tmp_path):
     assert "1.0000" in out
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["nuclei"]["AP"]["0.5"] == 1.0
-    assert scores["pictures"] == 2
+    assert scores["images"] == 2
     assert len(scores["nuclei"]["per_image"]) == 2
 
 
@@ -32,7 +32,7 @@ def test_a_model_is_scored(run, data, model):
     )
     assert code == 0
     scores = json.loads(out)
-    assert scores["pictures"] == 1
+    assert scores["images"] == 1
     assert 0 <= scores["cvppp"]["SBD"]["mean"] <= 1
 
 
@@ -108,9 +108,9 @@ def test_a_recipe_picks_the_part_that_it_keeps_back(run, data, tmp_path):
         "--json",
         "-",
     )
-    assert json.loads(run(*words, "--recipe", recipe)[1])["pictures"] == 1
-    assert json.loads(run(*words, "--recipe", recipe, "--part", "training")[1])["pictures"] == 1
-    assert json.loads(run(*words)[1])["pictures"] == 2
+    assert json.loads(run(*words, "--recipe", recipe)[1])["images"] == 1
+    assert json.loads(run(*words, "--recipe", recipe, "--part", "training")[1])["images"] == 1
+    assert json.loads(run(*words)[1])["images"] == 2
 
 
 def test_coco_results_that_segment_wrote_are_scored(run, data, tmp_path, model):
@@ -135,7 +135,7 @@ def test_intervals_stand_beside_the_numbers_unless_they_are_not_wanted(run, data
     assert without["nuclei"]["AP"] == scores["nuclei"]["AP"]
 
 
-def test_per_image_names_and_rates_every_picture(run, data):
+def test_per_image_names_and_rates_every_image(run, data):
     words = ("evaluate", "--data", f"folder:{data}", "--predictions", data / "labels", "--protocol", "sds", "cvppp")
     scores = json.loads(run(*words, "--json", "-")[1])
     for protocol in ("sds", "cvppp"):
@@ -148,7 +148,7 @@ def test_a_report_is_written(run, data, tmp_path):
         *("--html", tmp_path / "report.html", "--limit", "1"),
     )
     text = (tmp_path / "report.html").read_text()
-    assert (code, "nuclei: 1 pictures" in out) == (0, True)
+    assert (code, "nuclei: 1 images" in out) == (0, True)
     assert text.startswith("<!doctype html>")
     assert "seriatim evaluate --data" in text
     assert "--limit 1" in text

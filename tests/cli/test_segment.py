@@ -13,7 +13,7 @@ from seriatim.inference.predictor import Predictor, load
 from seriatim.results.formats import FORMATS
 
 
-def test_every_picture_gets_its_files_and_the_call_its_own(run, pictures, model, tmp_path):
+def test_every_image_gets_its_files_and_the_call_its_own(run, pictures, model, tmp_path):
     out = tmp_path / "out"
     code, stdout, stderr = run("segment", pictures, "--model", model, "--out", out)
     assert code == 0
@@ -63,7 +63,7 @@ def test_only_the_formats_asked_for_are_written(run, pictures, model, tmp_path):
 
 def test_bad_files_are_named_and_the_others_done(run, pictures, model, tmp_path):
     (pictures / "b.png").write_bytes((pictures / "b.png").read_bytes()[:60])
-    (pictures / "d.jpg").write_text("no picture")
+    (pictures / "d.jpg").write_text("no image")
     code, stdout, stderr = run(
         "segment", pictures, pictures / "gone.png", "--model", model, "--out", tmp_path / "out", "--json"
     )
@@ -74,22 +74,22 @@ def test_bad_files_are_named_and_the_others_done(run, pictures, model, tmp_path)
     for name in ("b.png", "d.jpg", "gone.png"):
         assert name in stderr
     assert "no such file" in stderr
-    assert "3 of 5 pictures could not be segmented" in stderr
+    assert "3 of 5 images could not be segmented" in stderr
     assert len((tmp_path / "out" / "counts.csv").read_text().splitlines()) == 3
 
 
 def test_if_all_fail_it_is_a_failure(run, model, tmp_path):
-    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "bad.png").write_text("no image")
     code, _, stderr = run("segment", tmp_path / "bad.png", "--model", model, "--out", tmp_path / "out")
     assert code == 1
     assert "bad.png" in stderr
 
 
-def test_a_folder_without_pictures_is_a_failure(run, model, tmp_path):
+def test_a_folder_without_images_is_a_failure(run, model, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, stderr = run("segment", tmp_path / "empty", "--model", model, "--out", tmp_path / "out")
     assert code == 1
-    assert "holds no pictures" in stderr
+    assert "holds no images" in stderr
 
 
 def test_without_a_model_it_says_what_it_takes_and_how_to_choose(run, pictures, tmp_path, monkeypatch, model):
@@ -133,7 +133,7 @@ def test_a_damaged_model_is_a_failure(run, pictures, model, tmp_path):
     assert stderr.count("\n") == 1
 
 
-def test_two_pictures_of_one_stem_both_get_their_files(run, pictures, model, tmp_path):
+def test_two_images_of_one_stem_both_get_their_files(run, pictures, model, tmp_path):
     with Image.open(pictures / "a.png") as picture:
         picture.save(pictures / "a.bmp")
     code, _, _ = run("segment", pictures, "--model", model, "--out", tmp_path / "out", "--formats", "labels")
@@ -146,7 +146,7 @@ def test_two_pictures_of_one_stem_both_get_their_files(run, pictures, model, tmp
     ]
 
 
-def test_results_may_lie_beside_the_pictures_and_a_second_call_takes_the_same_pictures(run, pictures, model):
+def test_results_may_lie_beside_the_images_and_a_second_call_takes_the_same_images(run, pictures, model):
     before = {path.name: path.read_bytes() for path in pictures.iterdir()}
     first = run("segment", pictures, "--model", model, "--out", pictures, "--json")[1]
     second = run("segment", pictures, "--model", model, "--out", pictures, "--json")[1]
@@ -217,7 +217,7 @@ def test_a_full_disk_is_a_failure_that_names_file_and_bytes(run, pictures, model
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_picture_of_several_pages_warns_on_stderr(run, pictures, model, tmp_path):
+def test_a_image_of_several_pages_warns_on_stderr(run, pictures, model, tmp_path):
     frames = [Image.fromarray(np.full((40, 60), value, dtype=np.uint8)) for value in (10, 200)]
     frames[0].save(pictures / "pages.tif", save_all=True, append_images=frames[1:])
     code, _, stderr = run("segment", pictures / "pages.tif", "--model", model, "--out", tmp_path / "out")
@@ -259,7 +259,7 @@ def test_every_format_is_written_at_once_and_by_its_name(run, pictures, model, t
     }
 
 
-def test_a_second_call_beside_the_pictures_takes_the_same_pictures_whatever_was_written(run, pictures, model):
+def test_a_second_call_beside_the_images_takes_the_same_images_whatever_was_written(run, pictures, model):
     for _ in range(2):
         said = run(
             "segment", pictures, "--model", model, "--out", pictures, "--json", "--formats", "voc,cityscapes,labels"

@@ -69,8 +69,8 @@ def test_a_recipe_becomes_a_run_folder_whose_model_segments(run, recipe, data, t
         assert (tmp_path / "run" / name).is_file(), name
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [1, 2, 2]
-    picture = data / "images" / "a.png"
-    assert run("segment", picture, "--model", tmp_path / "run", "--out", tmp_path / "out", "--device", "cpu")[0] == 0
+    image = data / "images" / "a.png"
+    assert run("segment", image, "--model", tmp_path / "run", "--out", tmp_path / "out", "--device", "cpu")[0] == 0
 
 
 def test_a_second_run_into_the_same_folder_is_refused_and_a_resumed_one_is_not(run, recipe, data, tmp_path):

@@ -15,7 +15,7 @@ def demo():
     return runpy.run_path(str(ROOT / "examples" / "demo.py"))
 
 
-def test_the_demonstration_prints_counts_and_where_the_pictures_are(demo, tmp_path, capfd):
+def test_the_demonstration_prints_counts_and_where_the_images_are(demo, tmp_path, capfd):
     assert demo["main"](["--out", str(tmp_path)]) == 0
     told = capfd.readouterr().out
     for stem, _, _ in demo["SCENES"]:
@@ -31,7 +31,7 @@ def test_a_failure_of_the_demonstration_is_its_exit_code(demo, tmp_path, capfd):
     assert "no-such-model" in capfd.readouterr().err
 
 
-def test_sample_pictures_come_with_the_package():
+def test_sample_images_come_with_the_package():
     folder = Path(skimage.data.__file__).parent
     assert (folder / "ihc.png").is_file()
     assert (folder / "coins.png").is_file()

@@ -1,4 +1,4 @@
-"""Every command of the README and of the pages in docs/ runs, in a folder with tiny pictures; a block that cannot says why in a comment before it."""
+"""Every command of the README and of the pages in docs/ runs, in a folder with tiny images; a block that cannot says why in a comment before it."""
 
 import os
 import re
@@ -52,7 +52,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page, (ROOT / page).rea
 
 @pytest.fixture(scope="module")
 def workplaces(tmp_path_factory):
-    """Page -> a folder with the names that the pages use: pictures/, photo.png, plants/. The blocks of a page share it, in their order."""
+    """Page -> a folder with the names that the pages use: images/, photo.png, plants/. The blocks of a page share it, in their order."""
     return {page: make_workplace(tmp_path_factory.mktemp("page")) for page in PAGES}
 
 
@@ -60,9 +60,9 @@ def make_workplace(folder: Path) -> Path:
     rows, columns = np.mgrid[:96, :96]
     spots = sum(np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 60) for y, x in ((25, 25), (60, 30), (45, 70)))
     photo = Image.fromarray((200 * np.minimum(spots, 1)).astype(np.uint8))
-    (folder / "pictures").mkdir()
+    (folder / "images").mkdir()
     photo.save(folder / "photo.png")
-    photo.save(folder / "pictures" / "photo.png")
+    photo.save(folder / "images" / "photo.png")
     for part in ("images", "labels"):
         (folder / "plants" / part).mkdir(parents=True)
     for seed in range(2):

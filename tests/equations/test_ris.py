@@ -121,10 +121,10 @@ def test_confidence_is_a_linear_layer_on_the_largest_value_of_every_channel_of_t
     state = network.initial_state(memory, 2)
     for _ in range(2):
         output, state = network.step(memory, state)
-    for picture in range(2):
-        largest = state.cells[-1].hidden[picture].numpy().max(axis=(1, 2))
+    for image in range(2):
+        largest = state.cells[-1].hidden[image].numpy().max(axis=(1, 2))
         expected = network.confidence.weight[0].numpy() @ largest + network.confidence.bias.numpy()[0]
-        assert output.confidence_logits[picture].item() == pytest.approx(expected, abs=1e-12)
+        assert output.confidence_logits[image].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_threshold_is_learned_and_begins_at_1():
@@ -137,7 +137,7 @@ def test_the_threshold_is_learned_and_begins_at_1():
 
 
 def output_of(probs, scores):
-    """The output of one picture of one row of pixels; probs (steps, pixels), scores (steps)."""
+    """The output of one image of one row of pixels; probs (steps, pixels), scores (steps)."""
     probs, scores = (torch.tensor(np.asarray(part), dtype=torch.float64) for part in (probs, scores))
     steps = len(probs)
     nothing = torch.zeros(1, steps, 1, 1)
@@ -204,7 +204,7 @@ def test_equation_5_adds_lambda_times_the_cross_entropy_of_n_plus_2_steps():
     terms = terms_of(output, confidence=0.5)
     expected = -(math.log(0.9) + math.log(0.6) + math.log(1 - 0.3) + math.log(1 - 0.8))
     assert terms["confidence"].item() == pytest.approx(0.5 * expected, rel=1e-9)
-    longer = output_of([*PROBS, [0.1] * 4], [*SCORES, 0.99])  # a fifth step belongs to another picture of the batch
+    longer = output_of([*PROBS, [0.1] * 4], [*SCORES, 0.99])  # a fifth step belongs to another image of the batch
     assert terms_of(longer)["confidence"].item() == pytest.approx(expected, rel=1e-9)
 
 
@@ -217,7 +217,7 @@ def test_lambda_is_1_and_sums_are_taken_unless_told():
     assert means["confidence"].item() == pytest.approx(sums["confidence"].item() / 4)
 
 
-def test_of_a_picture_without_objects_both_steps_are_asked_to_stop():
+def test_of_a_image_without_objects_both_steps_are_asked_to_stop():
     terms = terms_of(output_of(PROBS[:2], SCORES[:2]), torch.zeros(1, 1, 4, dtype=torch.long), 0)
     assert terms["mask"].item() == 0
     assert terms["confidence"].item() == pytest.approx(-(math.log(0.1) + math.log(0.4)), rel=1e-9)
@@ -230,7 +230,7 @@ def test_pixels_to_ignore_count_neither_in_prediction_nor_in_truth():
     assert terms_of(output_of(PROBS, SCORES), labels)["mask"].item() == pytest.approx(-expected, abs=1e-5)
 
 
-def test_the_terms_are_means_over_the_pictures_of_a_batch():
+def test_the_terms_are_means_over_the_images_of_a_batch():
     one, other = output_of(PROBS, SCORES), output_of(PROBS, SCORES)
     both = RISOutput(*(torch.cat((getattr(one, n), getattr(other, n))) for n in list(one.__dataclass_fields__)[:5]))
     labels = torch.cat((LABELS, torch.zeros_like(LABELS)))
@@ -254,10 +254,10 @@ def test_training_runs_n_plus_2_steps_and_under_the_curriculum_as_many_as_it_ask
     )
     labels = torch.zeros(len(counts), 8, 8, dtype=torch.long)
     classes = torch.zeros(len(counts), max(counts), dtype=torch.long)
-    for picture, count in enumerate(counts):
+    for image, count in enumerate(counts):
         for number in range(count):
-            labels[picture, 2 * number] = number + 1
-            classes[picture, number] = 1
+            labels[image, 2 * number] = number + 1
+            classes[image, number] = 1
     images = torch.rand(len(counts), 3, 8, 8)
     training_terms(network, images, labels, classes, RISObjectiveConfig(), curriculum, torch.Generator())
     assert lengths == [expected]

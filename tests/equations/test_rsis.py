@@ -137,7 +137,7 @@ def logit(prob):
 
 
 def case(dtype=torch.float64):
-    """One picture of 1 x 4 pixels with two objects (columns 0-1, column 3) and four steps.
+    """One image of 1 x 4 pixels with two objects (columns 0-1, column 3) and four steps.
 
     Step 0 lies on object 2, step 1 on object 1, steps 2 and 3 beyond the objects: step 2 would fit object 1 perfectly.
     """
@@ -213,7 +213,7 @@ def test_equation_6_is_not_as_printed():
     assert low < high
 
 
-def test_equation_6_of_a_picture_without_objects_asks_the_first_step_to_stop():
+def test_equation_6_of_a_image_without_objects_asks_the_first_step_to_stop():
     present, counted = first_steps(torch.tensor([0]), 3)
     assert present.tolist() == [[False, False, False]]
     assert counted.tolist() == [[True, False, False]]
@@ -239,7 +239,7 @@ def test_pixels_to_ignore_count_neither_in_prediction_nor_in_truth():
     assert objective(output, labels, classes, RSISObjectiveConfig())["mask"].item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_terms_are_means_over_the_pictures_of_a_batch():
+def test_the_terms_are_means_over_the_images_of_a_batch():
     output, labels, classes = case()
     twice = RSISOutput(
         *(torch.cat((part, part)) for part in (output.mask_logits, output.class_logits, output.stop_logits)),

@@ -113,10 +113,10 @@ def compare(kind, protocol):
             continue
         found = json.loads(json.dumps(score(data_set["name"], protocol)))  # with the keys that JSON has
         for program, numbers in data_set["numbers"].items():
-            for place, expected, came in leaves(numbers.get(protocol), found):
+            for place, expected, got in leaves(numbers.get(protocol), found):
                 count += 1
-                if came is None or not abs(came - expected) <= programs[program]["tolerance"]:
-                    wrong.append(f"{data_set['name']}: {program}: {place}: stored {expected}, came {came}")
+                if got is None or not abs(got - expected) <= programs[program]["tolerance"]:
+                    wrong.append(f"{data_set['name']}: {program}: {place}: stored {expected}, got {got}")
     return count, wrong
 
 

@@ -1,6 +1,6 @@
 """Every recipe of RSIS on VOC, Cityscapes and CVPPP runs through all its stages, on a small folder of the true layout, and its model is scored.
 
-What is made smaller: the pictures and crops, the batch, an iteration a stage, two steps a picture, the width, and the encoder; each full-size
+What is made smaller: the images and crops, the batch, an iteration a stage, two steps a image, the width, and the encoder; each full-size
 network is built once and not trained.
 """
 
@@ -31,7 +31,7 @@ def save(path, pixels):
     Image.fromarray(pixels).save(path)
 
 
-def picture_of(labels, seed):
+def image_of(labels, seed):
     chance = np.random.default_rng(seed)
     noise = chance.integers(0, 80, size=(*labels.shape, 3))
     return (noise + 80 * (labels > 0)[..., None]).astype(np.uint8)
@@ -45,7 +45,7 @@ def two_objects(seed):
 
 @pytest.fixture(scope="module")
 def voc(tmp_path_factory):
-    """`sbd:DIR+VOCDIR` and `voc:DIR@val`: two pictures of VOC train, one of VOC val, two of SBD alone and one of SBD that is VOC's val."""
+    """`sbd:DIR+VOCDIR` and `voc:DIR@val`: two images of VOC train, one of VOC val, two of SBD alone and one of SBD that is VOC's val."""
     folder = tmp_path_factory.mktemp("voc")
     sbd, voc = folder / "benchmark_RELEASE" / "dataset", folder / "VOCdevkit" / "VOC2012"
     lists = {"train": ["2007_000001", "2007_000002"], "val": ["2007_000003"]}
@@ -54,7 +54,7 @@ def voc(tmp_path_factory):
         (voc / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join(of_part) + "\n")
         for seed, name in enumerate(of_part):
             labels = two_objects(seed)
-            save(voc / "JPEGImages" / f"{name}.jpg", picture_of(labels, seed))
+            save(voc / "JPEGImages" / f"{name}.jpg", image_of(labels, seed))
             save(voc / "SegmentationObject" / f"{name}.png", labels)
             save(voc / "SegmentationClass" / f"{name}.png", np.array([0, 15, 2], dtype=np.uint8)[labels])
     (sbd / "inst").mkdir(parents=True)
@@ -62,7 +62,7 @@ def voc(tmp_path_factory):
     (sbd / "val.txt").write_text("2008_000002\n")
     for seed, name in enumerate(["2008_000001", "2007_000003", "2008_000002"]):
         labels = two_objects(seed)
-        save(sbd / "img" / f"{name}.jpg", picture_of(labels, seed))
+        save(sbd / "img" / f"{name}.jpg", image_of(labels, seed))
         categories = np.array([[7], [20]], dtype=np.uint8)
         savemat(sbd / "inst" / f"{name}.mat", {"GTinst": {"Segmentation": labels, "Categories": categories}})
     return {"source": f"sbd:{sbd}+{voc}", "test": f"voc:{voc}@val"}
@@ -77,18 +77,18 @@ def streets(tmp_path_factory):
         ids = np.array([7, 24_000, 26_000], dtype=np.uint16)[labels]
         ids[45:, :20] = 26
         city = name.partition("_")[0]
-        save(folder / "leftImg8bit" / part / city / f"{name}_leftImg8bit.png", picture_of(labels, seed))
+        save(folder / "leftImg8bit" / part / city / f"{name}_leftImg8bit.png", image_of(labels, seed))
         save(folder / "gtFine" / part / city / f"{name}_gtFine_instanceIds.png", ids)
     return {"source": f"cityscapes:{folder}@train", "test": f"cityscapes:{folder}@val"}
 
 
 @pytest.fixture(scope="module")
 def plants(tmp_path_factory):
-    """`cvppp:DIR` with three pictures."""
+    """`cvppp:DIR` with three images."""
     folder = tmp_path_factory.mktemp("cvppp") / "A1"
     for seed in range(3):
         labels = two_objects(seed)
-        save(folder / f"plant{seed:03d}_rgb.png", picture_of(labels, seed))
+        save(folder / f"plant{seed:03d}_rgb.png", image_of(labels, seed))
         save(folder / f"plant{seed:03d}_label.png", labels)
     return {"source": f"cvppp:{folder}", "test": f"cvppp:{folder}"}
 
@@ -111,7 +111,7 @@ def made_small(name, data):
             "model.config.width=32",
             "model.config.max_steps=2",
             "validation.num_batches=1",
-            "validation.num_pictures=1",
+            "validation.num_images=1",
             "runtime.batch_size=2",
             "runtime.num_workers=0",
         ],
@@ -121,7 +121,7 @@ def made_small(name, data):
 
 
 def run_through(recipe, run, protocol):
-    """The log of the iterations, the predictor, and its score on the test pictures."""
+    """The log of the iterations, the predictor, and its score on the test images."""
     torch.set_num_threads(1)
     folder = train(recipe, run, device="cpu")
     log = [json.loads(line) for line in folder.log_path.read_text().splitlines()]

@@ -1,6 +1,6 @@
-"""RIS in whole runs: its recipes for leaves and people go through their stages, a run resumes bit for bit, and four pictures are learned.
+"""RIS in whole runs: its recipes for leaves and people go through their stages, a run resumes bit for bit, and four images are learned.
 
-What is made smaller: pictures and crops, an iteration a stage, two steps a picture, and the 4096 channels of FCN-8s.
+What is made smaller: images and crops, an iteration a stage, two steps a image, and the 4096 channels of FCN-8s.
 """
 
 import json
@@ -39,7 +39,7 @@ def two_objects(seed):
     return labels
 
 
-def picture_of(labels, seed):
+def image_of(labels, seed):
     noise = np.random.default_rng(seed).integers(0, 80, size=(*labels.shape, 3))
     return (noise + 80 * (labels > 0)[..., None]).astype(np.uint8)
 
@@ -49,14 +49,14 @@ def leaves(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cvppp") / "A1"
     for seed in range(3):
         labels = two_objects(seed)
-        save(folder / f"plant00{seed}_rgb.png", picture_of(labels, seed))
+        save(folder / f"plant00{seed}_rgb.png", image_of(labels, seed))
         save(folder / f"plant00{seed}_label.png", labels)
     return [f"data.source=cvppp:{folder}", "data.num_validation=1"]
 
 
 @pytest.fixture(scope="module")
 def voc(tmp_path_factory):
-    """Of the four pictures of train the first holds no person."""
+    """Of the four images of train the first holds no person."""
     folder = tmp_path_factory.mktemp("voc") / "VOC2012"
     person = CLASS_NAMES.index("person") + 1
     names = {"train": ["a", "b", "c", "d"], "val": ["e"]}
@@ -65,7 +65,7 @@ def voc(tmp_path_factory):
         (folder / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join(of_part) + "\n")
         for seed, name in enumerate(of_part):
             labels = two_objects(seed)
-            save(folder / "JPEGImages" / f"{name}.jpg", picture_of(labels, seed))
+            save(folder / "JPEGImages" / f"{name}.jpg", image_of(labels, seed))
             save(folder / "SegmentationObject" / f"{name}.png", labels)
             classes = np.array([0, 7 if name == "a" else person, 7], dtype=np.uint8)
             save(folder / "SegmentationClass" / f"{name}.png", classes[labels])
@@ -74,13 +74,13 @@ def voc(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory, voc):
-    """`train` and `val`, each of two pictures with a person and a dog."""
+    """`train` and `val`, each of two images with a person and a dog."""
     folder = tmp_path_factory.mktemp("coco")
     for part in ("train", "val"):
         images, annotations = [], []
         for seed in (1, 2):
             labels = two_objects(seed)
-            save(folder / part / "images" / f"{seed}.png", picture_of(labels, seed))
+            save(folder / part / "images" / f"{seed}.png", image_of(labels, seed))
             images.append({"id": seed, "file_name": f"{seed}.png", "height": 48, "width": 52})
             for number, category in ((1, 1), (2, 18)):
                 rows, columns = np.nonzero(labels == number)
@@ -122,7 +122,7 @@ def made_small(name, data):
             "inference.overlap=16",
             "model.config.max_steps=2",
             "validation.num_batches=1",
-            "validation.num_pictures=1",
+            "validation.num_images=1",
             "runtime.num_workers=0",
         ],
     )
@@ -192,7 +192,7 @@ def squares(tmp_path_factory):
     folder = tmp_path_factory.mktemp("squares")
     for seed in range(3):
         labels = two_objects(seed)
-        save(folder / "images" / f"{seed}.png", picture_of(labels, seed))
+        save(folder / "images" / f"{seed}.png", image_of(labels, seed))
         save(folder / "labels" / f"{seed}.png", labels)
     return folder
 
@@ -240,13 +240,13 @@ def test_a_frozen_encoder_keeps_its_batch_norms_through_validations(squares, tmp
 
 def squares_at(places):
     labels = torch.zeros(len(places), 24, 24, dtype=torch.long)
-    for picture, corners in enumerate(places):
+    for image, corners in enumerate(places):
         for number, (row, column) in enumerate(corners, start=1):
-            labels[picture, row : row + 8, column : column + 8] = number
+            labels[image, row : row + 8, column : column + 8] = number
     return labels
 
 
-def test_four_pictures_are_learned_by_heart():
+def test_four_images_are_learned_by_heart():
     torch.manual_seed(0)
     places = [[(2, 2), (13, 12)], [(8, 8)], [(2, 14), (14, 2)], [(13, 2), (2, 4)]]
     labels = squares_at(places)
@@ -267,9 +267,9 @@ def test_four_pictures_are_learned_by_heart():
     with torch.no_grad():
         found = decode(network(images, 4), network.config)
     assert [len(one) for one in found] == [2, 1, 2, 2]
-    for picture, instances in enumerate(found):
-        for number in range(1, len(places[picture]) + 1):
-            truth = (labels[picture] == number).numpy()
+    for image, instances in enumerate(found):
+        for number in range(1, len(places[image]) + 1):
+            truth = (labels[image] == number).numpy()
             ious = [(mask & truth).sum() / (mask | truth).sum() for mask in instances.masks()]
             assert max(ious) > 0.7
 

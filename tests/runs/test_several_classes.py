@@ -42,7 +42,7 @@ def made_small(source, num_classes):
             "stages.0.iterations=2",
             "optimizer.warmup=0",
             "validation.num_batches=1",
-            "validation.num_pictures=2",
+            "validation.num_images=2",
         ],
     )
 
@@ -54,7 +54,7 @@ def made_small(source, num_classes):
 )
 def test_a_network_of_several_classes_trains_and_is_scored_class_by_class(spec, num_classes, tmp_path):
     if spec.startswith("coco") and not REAL.is_file():
-        pytest.skip(f"the COCO pictures are not at {REAL.parent}")
+        pytest.skip(f"the COCO images are not at {REAL.parent}")
     train(made_small(spec, num_classes), tmp_path / "run", device="cpu")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [line for line in lines if "classification" in line]

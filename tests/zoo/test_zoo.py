@@ -40,7 +40,7 @@ def test_objects_of_several_classes_are_found_in_fresh_scenes():
     assert evaluate_model(predictor, open_source("scenes:15"), ["coco"])["coco"]["AP50"] > 0.4
 
 
-def test_an_empty_picture_holds_no_nuclei():
+def test_an_empty_image_holds_no_nuclei():
     assert len(seriatim.load("nuclei", device="cpu").predict(np.zeros((120, 150), dtype=np.uint8))) == 0
 
 
@@ -48,8 +48,8 @@ def test_an_empty_picture_holds_no_nuclei():
 @pytest.mark.parametrize("name", ["nuclei", "nuclei-ris"])
 def test_nuclei_that_training_never_saw_are_found(name):
     if not NUCLEI.is_dir():
-        pytest.skip(f"the nuclei pictures are not at {NUCLEI}")
+        pytest.skip(f"the nuclei images are not at {NUCLEI}")
     data = load_recipe(name).data.model_copy(update={"source": f"folder:{NUCLEI}"})
-    pictures = Subset(open_splits(data).test, range(12))
-    scores = evaluate_model(seriatim.load(name, device="cpu"), pictures, ["nuclei"])["nuclei"]
+    images = Subset(open_splits(data).test, range(12))
+    scores = evaluate_model(seriatim.load(name, device="cpu"), images, ["nuclei"])["nuclei"]
     assert scores["AP"][0.5] > 0.6

@@ -1,4 +1,4 @@
-"""The failures of a whole data set: counts, every case with its picture and box, and a few examples of each kind to look at.
+"""The failures of a whole data set: counts, every case with its image and box, and a few examples of each kind to look at.
 
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix C, Fig. 11 to 13.
 """
@@ -15,12 +15,12 @@ from seriatim.core.instances import Instances
 from seriatim.core.shapes import Box, Size, box_slices
 from seriatim.data.preparation import to_channels
 from seriatim.data.samples import Sample, Source
-from seriatim.evaluation.predictions import Finder
+from seriatim.evaluation.predictions import PredictionSource
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and of all pictures."""
+"""Called with the number of images done and of all images."""
 
-_LEAST_CROP = 48
+_MIN_CROP = 48
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,14 +28,14 @@ class CaseExample:
     """A failure with its surroundings, to be drawn.
 
     Attributes:
-        picture: name of the picture.
+        image_name: name of the image.
         case: what failed; its labels are those of the maps below.
-        pixels: the picture around it, RGB.
+        pixels: the image around it, RGB.
         target_labels: the truth there.
         pred_labels: the predictions there.
     """
 
-    picture: str
+    image_name: str
     case: Case
     pixels: UInt8[np.ndarray, "height width 3"]
     target_labels: Int32[np.ndarray, "height width"]
@@ -43,11 +43,11 @@ class CaseExample:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFailures:
-    """The failures of one picture.
+class ImageFailures:
+    """The failures of one image.
 
     Attributes:
-        name: of the picture.
+        name: of the image.
         target_counts: number of targets of every kind.
         pred_counts: number of predictions of every kind.
         cases: every failure.
@@ -65,30 +65,30 @@ class FailureReport:
 
     Attributes:
         num_examples: of each kind, at the most.
-        pictures: in the order of the data set.
-        examples: of every kind of failure, from as many pictures as there are, in their order; of a picture the largest case first.
+        images: in the order of the data set.
+        examples: of every kind of failure, from as many images as there are, in their order; of a image the largest case first.
     """
 
     num_examples: int
-    pictures: list[PictureFailures] = field(default_factory=list)
+    images: list[ImageFailures] = field(default_factory=list)
     examples: dict[str, list[CaseExample]] = field(default_factory=lambda: {kind: [] for kind in FAILURES})
     _ranks: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {kind: [] for kind in FAILURES})
 
     def target_counts(self) -> dict[str, int]:
         """Number of targets of every kind."""
-        return {kind: sum(one.target_counts[kind] for one in self.pictures) for kind in TARGET_KINDS}
+        return {kind: sum(one.target_counts[kind] for one in self.images) for kind in TARGET_KINDS}
 
     def pred_counts(self) -> dict[str, int]:
         """Number of predictions of every kind."""
-        return {kind: sum(one.pred_counts[kind] for one in self.pictures) for kind in PRED_KINDS}
+        return {kind: sum(one.pred_counts[kind] for one in self.images) for kind in PRED_KINDS}
 
     def case_counts(self) -> dict[str, int]:
         """Number of cases of every kind of failure."""
-        kinds = [case.kind for one in self.pictures for case in one.cases]
+        kinds = [case.kind for one in self.images for case in one.cases]
         return {kind: kinds.count(kind) for kind in FAILURES}
 
     def add(self, sample: Sample, found: Instances) -> None:
-        """Sort the failures of one more picture.
+        """Sort the failures of one more image.
 
         Args:
             sample: the truth; its classes are not looked at.
@@ -100,10 +100,8 @@ class FailureReport:
         pred_labels = found.label_map()
         failures = sort_failures(sample.labels, pred_labels, sample.ignore)
         cases = find_cases(failures, sample.labels, pred_labels)
-        number = len(self.pictures)
-        self.pictures.append(
-            PictureFailures(sample.name, failures.target_counts(), failures.pred_counts(), tuple(cases))
-        )
+        number = len(self.images)
+        self.images.append(ImageFailures(sample.name, failures.target_counts(), failures.pred_counts(), tuple(cases)))
         shown = None
         for kind in FAILURES:
             largest = sorted((case for case in cases if case.kind == kind), key=lambda case: (-case.area, case.box))
@@ -126,42 +124,42 @@ class FailureReport:
         examples.insert(place, example)
 
     def as_json(self) -> dict[str, Any]:
-        """Counts, then the counts and cases of every picture; boxes are y0, x0, y1, x1, half-open."""
+        """Counts, then the counts and cases of every image; boxes are y0, x0, y1, x1, half-open."""
         return {
-            "num_pictures": len(self.pictures),
+            "num_images": len(self.images),
             "targets": self.target_counts(),
             "predictions": self.pred_counts(),
             "cases": self.case_counts(),
-            "pictures": [_picture_as_json(one) for one in self.pictures],
+            "images": [_image_as_json(one) for one in self.images],
         }
 
 
-def _picture_as_json(picture: PictureFailures) -> dict[str, Any]:
+def _image_as_json(image_name: ImageFailures) -> dict[str, Any]:
     cases = [
         {"kind": case.kind, "box": list(case.box), "targets": list(case.targets), "predictions": list(case.preds)}
-        for case in picture.cases
+        for case in image_name.cases
     ]
     return {
-        "name": picture.name,
-        "targets": picture.target_counts,
-        "predictions": picture.pred_counts,
+        "name": image_name.name,
+        "targets": image_name.target_counts,
+        "predictions": image_name.pred_counts,
         "cases": cases,
     }
 
 
 def collect_failures(
-    finder: Finder, source: Source, num_examples: int = 6, progress: Progress | None = None
+    finder: PredictionSource, source: Source, num_examples: int = 6, progress: Progress | None = None
 ) -> FailureReport:
-    """The failures of all pictures of a data set.
+    """The failures of all images of a data set.
 
     Args:
         finder: gives the predictions: a model's, or those that `inference.predictions.open_predictions` reads.
         source: the data set.
         num_examples: examples kept of each kind of failure, at the most.
-        progress: called after every picture.
+        progress: called after every image.
 
     Raises:
-        DataError: for a picture or prediction that cannot be read.
+        DataError: for a image or prediction that cannot be read.
     """
     report = FailureReport(num_examples)
     for index in range(len(source)):
@@ -173,7 +171,7 @@ def collect_failures(
 
 
 def _as_shown(image: Float32[np.ndarray, "channels height width"]) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture as RGB; one that keeps to a part of the range is stretched to all of it."""
+    """The image as RGB; one that keeps to a part of the range is stretched to all of it."""
     colours = to_channels(image, 3)
     low, high = np.percentile(colours, (0.5, 99.8))
     stretched = np.clip((colours - low) / max(high - low, 0.05), 0, 1)
@@ -181,8 +179,8 @@ def _as_shown(image: Float32[np.ndarray, "channels height width"]) -> UInt8[np.n
 
 
 def _surroundings(box: Box, size: Size) -> Box:
-    """The box with a margin on all sides, made square and not too small, as far as the picture reaches."""
-    side = max(_LEAST_CROP, round(1.5 * max(box[2] - box[0], box[3] - box[1])))
+    """The box with a margin on all sides, made square and not too small, as far as the image reaches."""
+    side = max(_MIN_CROP, round(1.5 * max(box[2] - box[0], box[3] - box[1])))
     edges = []
     for axis in (0, 1):
         length = min(side, size[axis])

@@ -1,4 +1,4 @@
-"""`sort_failures`: every prediction and every target of a picture in exactly one kind of success or failure.
+"""`sort_failures`: every prediction and every target of a image in exactly one kind of success or failure.
 
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix C, has three kinds: joined (Fig. 11), missed
 (Fig. 12), hallucinated (Fig. 13). The others, and the formulas, are ours. numpy only; torch is not needed to sort label maps.
@@ -49,7 +49,7 @@ FAILURES = ("joined", "split", "duplicated", "missed", "hallucinated", "inexact"
 
 @dataclass(frozen=True, eq=False)
 class Failures:
-    """The kind of every prediction and every target of a picture.
+    """The kind of every prediction and every target of a image.
 
     Labels without a pixel outside what is ignored are left out.
 
@@ -193,7 +193,7 @@ def find_cases(
     target_labels: Integer[np.ndarray, "height width"],
     pred_labels: Integer[np.ndarray, "height width"],
 ) -> list[Case]:
-    """The failures of a picture, each with all that take part in it, by kind as in `FAILURES`, then by label.
+    """The failures of a image, each with all that take part in it, by kind as in `FAILURES`, then by label.
 
     A mask over several targets is one case, and so is a target with its parts. A target that is inexact stands with the inexact
     prediction that covers it or lies in it, if there is one. Every prediction and target that is not right is in at least one case.

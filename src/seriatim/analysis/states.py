@@ -1,4 +1,4 @@
-"""`trace_states`: what a sequential network holds at every step of one picture.
+"""`trace_states`: what a sequential network holds at every step of one image.
 
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix A, Fig. 5 to 7:
 
@@ -10,7 +10,7 @@ Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.082
 RSIS has no inhibition: its only stage is the mask before the sigmoid, its score the stop probability, and it has a state a level. Its features
 are those of the finest level that its ConvLSTMs use, before they are projected.
 
-The picture goes the predictor's way: prepared, brought to the network's scale, cut into tiles, padded. One tile is traced.
+The image goes the predictor's way: prepared, brought to the network's scale, cut into tiles, padded. One tile is traced.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Box, Size
 from seriatim.inference.predictor import MULTIPLE, Predictor, pad_tile
-from seriatim.inference.tiling import Claims, plan_tiles
+from seriatim.inference.tiling import OverlapResolver, plan_tiles
 from seriatim.models import catalogue
 from seriatim.nn import gaze
 
@@ -69,17 +69,17 @@ class StepTrace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StateTrace:
-    """What the network held at every step of one tile of a picture.
+    """What the network held at every step of one tile of a image.
 
-    Maps and picture are as the network saw them, with the padding that makes both sides multiples of 32 on their lower and right edges.
+    Maps and image are as the network saw them, with the padding that makes both sides multiples of 32 on their lower and right edges.
 
     Attributes:
         model: name of the architecture.
-        picture: the prepared tile.
+        tile_image: the prepared tile.
         size: (height, width) of the tile without the padding.
-        box: of the tile in the prepared picture.
+        box: of the tile in the prepared image.
         tile: number of the tile, from 0, in reading order.
-        num_tiles: tiles that the prepared picture is cut into.
+        num_tiles: tiles that the prepared image is cut into.
         features: that every step reads; B of RIS.
         steps: in their order, the one that ended the sequence among them.
         ended: whether the sequence ended within these steps.
@@ -87,7 +87,7 @@ class StateTrace:
     """
 
     model: str
-    picture: Float32[np.ndarray, "channels height width"]
+    tile_image: Float32[np.ndarray, "channels height width"]
     size: Size
     box: Box
     tile: int
@@ -132,10 +132,10 @@ def trace_states(
     tile: int | None = None,
     num_steps: int | None = None,
 ) -> StateTrace:
-    """What the network holds at every step of one tile of a picture.
+    """What the network holds at every step of one tile of a image.
 
     The objects kept are those that the predictor gives of this tile, in pixels of the network, before tiles are joined and masks return to
-    the size of the picture.
+    the size of the image.
 
     Args:
         predictor: of a sequential model.
@@ -151,7 +151,7 @@ def trace_states(
     if name not in _READINGS:
         raise ConfigError(f"model {name!r}: has no states to trace; expected one of {', '.join(sorted(_READINGS))}")
     if num_steps is not None and num_steps < 1:
-        raise ConfigError(f"num_steps: expected at least 1, came {num_steps}")
+        raise ConfigError(f"num_steps: expected at least 1, got {num_steps}")
     with predictor.evaluating(), predictor.arithmetic():
         return _trace(predictor, _READINGS[name], image, tile, num_steps)
 
@@ -198,23 +198,23 @@ def _trace(
     boxes = [box for row in rows for box in row]
     chosen = _middle(boxes) if tile is None else tile
     if not 0 <= chosen < len(boxes):
-        raise ConfigError(f"tile {chosen + 1}: the picture has {len(boxes)} at the scale of the network")
+        raise ConfigError(f"tile {chosen + 1}: the image has {len(boxes)} at the scale of the network")
     y0, x0, y1, x1 = boxes[chosen]
     size = (y1 - y0, x1 - x0)
-    picture = pad_tile(prepared[:, y0:y1, x0:x1])
-    images = torch.from_numpy(picture)[None].to(predictor.device)
+    tile_image = pad_tile(prepared[:, y0:y1, x0:x1])
+    images = torch.from_numpy(tile_image)[None].to(predictor.device)
     memory = network.encode(images)
     shrink = (prepared.shape[1] * prepared.shape[2]) / (image.shape[1] * image.shape[2])
-    claims = Claims(size, settings.max_hidden, max(1, round(settings.min_area * shrink)), settings.solid)
+    resolver = OverlapResolver(size, settings.max_hidden, max(1, round(settings.min_area * shrink)), settings.solid)
     steps = []
     ended = False
-    for step, ended in _steps(predictor, reading, memory, claims, size):
+    for step, ended in _steps(predictor, reading, memory, resolver, size):
         steps.append(step)
         if ended or len(steps) == num_steps:
             break
     return StateTrace(
         predictor.description.model.name,
-        picture,
+        tile_image,
         size,
         boxes[chosen],
         chosen,
@@ -227,7 +227,7 @@ def _trace(
 
 
 def _steps(
-    predictor: Predictor, reading: _Reading, memory: Any, claims: Claims, size: Size
+    predictor: Predictor, reading: _Reading, memory: Any, resolver: OverlapResolver, size: Size
 ) -> Iterator[tuple[StepTrace, bool]]:
     """Each step, and whether the sequence ends with it."""
     network, config = predictor.network, predictor.network.config
@@ -240,7 +240,7 @@ def _steps(
         instance, ended = entry.decode_step(output, 0, number, config)
         fate, found = _judge(instance, score, output, config)
         if instance is not None:
-            fate, found = _claim(instance, claims, size)
+            fate, found = _claim(instance, resolver, size)
         ended = ended or number + 1 == config.max_steps
         yield (
             StepTrace(
@@ -268,13 +268,13 @@ def _judge(instance: Instance | None, score: float, output: Any, config: Any) ->
     return SMALL if bool((output.mask_probs[0] >= config.mask_threshold).any()) else EMPTY, None
 
 
-def _claim(instance: Instance, claims: Claims, size: Size) -> tuple[str, Instance | None]:
+def _claim(instance: Instance, resolver: OverlapResolver, size: Size) -> tuple[str, Instance | None]:
     """What is left of an object outside the padding and the earlier objects."""
     y0, x0 = instance.box[:2]
     seen = Instance.from_mask(instance.mask[: max(size[0] - y0, 0), : max(size[1] - x0, 0)], (y0, x0))
     if seen is None:
         return PADDING, None
-    found = claims.claim(replace(instance, box=seen.box, mask=seen.mask))
+    found = resolver.claim(replace(instance, box=seen.box, mask=seen.mask))
     return (TAKEN, None) if found is None else (KEPT, found)
 
 
@@ -287,7 +287,7 @@ def _gaze(memory: Any, state: Any) -> tuple[float, float] | None:
 
 
 def _middle(boxes: list[Box]) -> int:
-    """The tile whose centre lies nearest to that of the picture."""
+    """The tile whose centre lies nearest to that of the image."""
     centres = np.array([(y0 + y1, x0 + x1) for y0, x0, y1, x1 in boxes])
     middle = np.array([max(box[2] for box in boxes), max(box[3] for box in boxes)])
     return int(np.abs(centres - middle).sum(axis=1).argmin())

@@ -23,7 +23,7 @@ from seriatim.cli.options import (
     check_one_origin,
     load_model,
     open_finder,
-    open_pictures,
+    open_images,
     what_is_judged,
 )
 
@@ -42,7 +42,7 @@ def analyse() -> None:
 
 @app.command()
 def states(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.", show_default=False)],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A image.", show_default=False)],
     model: RequiredModelOption,
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="The figure of the steps, .png or .pdf.", show_default=False)
@@ -58,14 +58,14 @@ def states(
         typer.Option(
             min=1,
             metavar="N",
-            help="Of a picture that is cut into tiles: which, row by row; the middle one unless given.",
+            help="Of a image that is cut into tiles: which, row by row; the middle one unless given.",
             show_default=False,
         ),
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Draw what a network holds at every step of a picture: states, stages of the mask, masks and scores."""
+    """Draw what a network holds at every step of a image: states, stages of the mask, masks and scores."""
     from seriatim.core.files import write_atomically
     from seriatim.data.images import read_pixels, to_float_image
     from seriatim.plots.canvas import check_figure_path, write_figure
@@ -113,7 +113,7 @@ def failures(
 ) -> None:
     """Sort every prediction and every target: right, joined, split, duplicated, inexact, missed, hallucinated.
 
-    Give one of --model and --predictions. With --recipe, only the pictures that a recipe keeps back from the data are taken. A table goes to stdout.
+    Give one of --model and --predictions. With --recipe, only the images that a recipe keeps back from the data are taken. A table goes to stdout.
     """
     from seriatim.analysis.failure_report import collect_failures
     from seriatim.cli.progress import Progress
@@ -123,20 +123,20 @@ def failures(
 
     check_one_origin("analyse failures", model, predictions)
     _make_folder(out)
-    source = open_pictures(data, recipe, part, limit)
+    source = open_images(data, recipe, part, limit)
     finder = open_finder(model, predictions, source, device, threads)
     with Progress(len(source)) as progress:
-        report = collect_failures(finder, source, examples, progress.pictures)
+        report = collect_failures(finder, source, examples, progress.images)
     facts = what_is_judged(data, recipe, part, model, predictions)
     text = json.dumps({**facts, **report.as_json()}, indent=1) + "\n"
     write_atomically(out / "failures.json", text.encode())
-    pictures = f"{len(source)} picture{'' if len(source) == 1 else 's'} of {data}"
+    images = f"{len(source)} image{'' if len(source) == 1 else 's'} of {data}"
     if recipe is not None:
-        pictures += f" ({part.value} part of {recipe})"
-    title = f"Failures of {model or predictions}: {pictures}"
+        images += f" ({part.value} part of {recipe})"
+    title = f"Failures of {model or predictions}: {images}"
     targets, preds = report.target_counts(), report.pred_counts()
     write_figure(draw_failures(title, targets, preds, report.case_counts(), report.examples), out / "failures.png")
-    _show_counts(pictures, targets, preds)
+    _show_counts(images, targets, preds)
 
 
 def model_title(given: str, network: str) -> str:
@@ -160,8 +160,8 @@ def _make_folder(folder: Path) -> None:
         raise FileWriteError(f"{folder}: could not make the folder: {error.strerror or error}") from error
 
 
-def _show_counts(pictures: str, targets: Mapping[str, int], preds: Mapping[str, int]) -> None:
-    typer.echo(pictures)
+def _show_counts(images: str, targets: Mapping[str, int], preds: Mapping[str, int]) -> None:
+    typer.echo(images)
     typer.echo(f"  {'':<14}{'targets':>18}{'predictions':>18}")
     for kind in dict.fromkeys((*targets, *preds)):
         cells = (_share(counts.get(kind), sum(counts.values())) for counts in (targets, preds))

@@ -35,14 +35,14 @@ def make(
             show_default=False,
         ),
     ],
-    count: Annotated[int, typer.Option(min=1, help="Number of pictures.", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, help="Number of images.", show_default=False)],
     out: Annotated[
         Path,
         typer.Option(
             metavar="DIR", help="Gets images/ and labels/, of scenes also instances.json.", show_default=False
         ),
     ],
-    seed: Annotated[int, typer.Option(min=0, help="Of the first picture; the next have the next seeds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first image; the next have the next seeds.")] = 0,
     classes: Annotated[
         int | None, typer.Option(min=3, max=20, help="Scenes: number of classes (5).", show_default=False)
     ] = None,
@@ -50,7 +50,7 @@ def make(
         str | None, typer.Option(metavar="H,W", help="Scenes: size in pixels (256,256).", show_default=False)
     ] = None,
 ) -> None:
-    """Make synthetic pictures with their label maps; the same seed makes the same files."""
+    """Make synthetic images with their label maps; the same seed makes the same files."""
     from seriatim.cli.progress import Progress
     from seriatim.data.catalogue import open_source
     from seriatim.data.readers.coco_writer import write_coco
@@ -63,9 +63,9 @@ def make(
     source = open_source(f"{kind}:{count}@{seed}{settings}")
     with Progress(count) as progress:
         if kind is Generator.scenes:
-            write_coco(source, out, progress.pictures, with_labels=True)
+            write_coco(source, out, progress.images, with_labels=True)
         else:
-            write_folder(source, out, progress.pictures)
+            write_folder(source, out, progress.images)
     typer.echo(str(out))
 
 
@@ -84,7 +84,7 @@ def inspect(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Look at the first N pictures only.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Look at the first N images only.", show_default=False)
     ] = None,
     most_problems: Annotated[int, typer.Option("--problems", min=0, help="Problems to print at the most.")] = 20,
 ) -> None:
@@ -106,13 +106,13 @@ def inspect(
 
     source = open_source(data, strict)
     part = source if limit is None else Subset(source, range(min(limit, len(source))))
-    pictures = ContactSheet(len(part))
+    images = ContactSheet(len(part))
     with Progress(len(part)) as progress:
-        found = inspect_source(part, pictures.add, progress.pictures)
+        found = inspect_source(part, images.add, progress.images)
     if strict and found.problems:
         raise DataError(str(found.problems[0]))
     place = sheet or Path(f"{_file_name(data)}.sheet.png")
-    write_atomically(place, pictures.encode())
+    write_atomically(place, images.encode())
     if json_file is not None:
         text = json.dumps({"data": data, **asdict(found), "sheet": str(place)}, indent=1) + "\n"
         if json_file == Path("-"):
@@ -152,7 +152,7 @@ def convert(
 
     source = open_source(data, strict)
     with Progress(len(source)) as progress:
-        place = convert_source(source, target, progress.pictures)
+        place = convert_source(source, target, progress.images)
     typer.echo(str(place))
     typer.echo(f"not kept, since the kind has no place for it: {LOSES[target.partition(':')[0]]}", err=True)
     problems = problems_of(source)

@@ -25,7 +25,7 @@ from seriatim.cli.options import (
     ThreadsOption,
     check_one_origin,
     open_finder,
-    open_pictures,
+    open_images,
     what_is_judged,
 )
 from seriatim.version import __version__
@@ -48,10 +48,10 @@ def evaluate(
     json_file: JsonOption = None,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a report with pictures here, one HTML file.", show_default=False),
+        typer.Option(metavar="FILE", help="Write a report with images here, one HTML file.", show_default=False),
     ] = None,
     bootstrap: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Resamples of the pictures for the 95 % intervals; 0 for none.")
+        int, typer.Option(min=0, metavar="N", help="Resamples of the images for the 95 % intervals; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
     recipe: RecipeOption = None,
@@ -63,7 +63,7 @@ def evaluate(
 ) -> None:
     """Score a model, or anybody's predictions, under official protocols.
 
-    Give one of --model and --predictions. With --recipe, only the pictures that a recipe keeps back from the data are taken. A table goes to stdout, unless the numbers go there with --json -.
+    Give one of --model and --predictions. With --recipe, only the images that a recipe keeps back from the data are taken. A table goes to stdout, unless the numbers go there with --json -.
     """
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ConfigError
@@ -77,15 +77,15 @@ def evaluate(
         dict.fromkeys(name for word in [*protocol, *(more_protocols or [])] for name in word.split(",") if name)
     )
     check_protocols(protocols)
-    source = open_pictures(data, recipe, part, limit)
+    source = open_images(data, recipe, part, limit)
     started = time.perf_counter()
     finder = open_finder(model, predictions, source, device, threads, crf)
     with Progress(len(source)) as progress:
-        found = evaluate_found(finder, source, protocols, bootstrap, seed, html is not None, progress.pictures)
+        found = evaluate_found(finder, source, protocols, bootstrap, seed, html is not None, progress.images)
     facts = {
         **what_is_judged(data, recipe, part, model, predictions),
         **({"crf": True} if crf else {}),
-        "pictures": len(source),
+        "images": len(source),
         "seconds": round(time.perf_counter() - started, 3),
         "version": __version__,
         "class_names": list(found.class_names),
@@ -119,7 +119,7 @@ def evaluate(
         sys.stdout.write(text)
         return
     for name, result in found.scores.items():
-        typer.echo(f"{name}: {len(source)} pictures of {data}")
+        typer.echo(f"{name}: {len(source)} images of {data}")
         for line in _table(result, found.class_names):
             typer.echo(f"  {line}".rstrip())
 
@@ -128,18 +128,18 @@ def _write_report(
     file: Path, found: "Evaluation", source: Any, facts: Mapping[str, Any], command: Mapping[str, Any]
 ) -> None:
     from seriatim.core.files import write_atomically
-    from seriatim.evaluation.report import render_report, show_pictures
+    from seriatim.evaluation.report import render_report, show_images
 
     left_out = ("class_names", "bootstrap", "classes_judged")
     shown = {key: str(value) for key, value in facts.items() if key not in left_out}
     shown["classes"] = ", ".join(found.class_names) + ("" if found.judges_classes else " (judged as one)")
     if "bootstrap" in facts:
         shown["intervals"] = (
-            f"95 %, {facts['bootstrap']['resamples']} resamples of the pictures, seed {facts['bootstrap']['seed']}"
+            f"95 %, {facts['bootstrap']['resamples']} resamples of the images, seed {facts['bootstrap']['seed']}"
         )
     shown["date"] = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
     shown["command"] = _command_line(command)
-    write_atomically(file, render_report(found, shown, show_pictures(found, source)))
+    write_atomically(file, render_report(found, shown, show_images(found, source)))
 
 
 def _command_line(options: Mapping[str, Any]) -> str:

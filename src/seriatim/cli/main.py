@@ -25,7 +25,7 @@ from seriatim.core.errors import ConfigError, SeriatimError
 from seriatim.version import __version__
 
 VERBS: dict[str, tuple[str, str]] = {
-    "segment": ("seriatim.cli.segment", "Segment and count the objects of pictures."),
+    "segment": ("seriatim.cli.segment", "Segment and count the objects of images."),
     "evaluate": ("seriatim.cli.evaluate", "Score a model, or label maps, under official protocols."),
     "train": ("seriatim.cli.train", "Train a network by a recipe."),
     "analyse": ("seriatim.cli.analyse", "Look inside a network, and at its failures."),
@@ -36,7 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 class Terminated(BaseException):
-    """SIGTERM came."""
+    """SIGTERM was received."""
 
 
 class _Verbs(TyperGroup):
@@ -71,7 +71,7 @@ def _seriatim(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (with any verb).")] = False,
 ) -> None:
-    """Segment and count the objects of a picture one after another."""
+    """Segment and count the objects of a image one after another."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

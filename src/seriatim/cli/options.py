@@ -1,4 +1,4 @@
-"""The options that several verbs share, and what they open: pictures, models, and whatever finds the objects that are judged.
+"""The options that several verbs share, and what they open: images, models, and whatever finds the objects that are judged.
 
 An option stands here once, so that it has one name, one help text and one meaning in every verb. What is heavy is imported when a verb runs,
 so that `--help` answers at once.
@@ -14,7 +14,7 @@ from seriatim.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from seriatim.data.samples import Source
-    from seriatim.evaluation.predictions import Finder
+    from seriatim.evaluation.predictions import PredictionSource
     from seriatim.inference.predictor import Predictor
 
 
@@ -55,7 +55,7 @@ RecipeOption = Annotated[
 PartOption = Annotated[Part, typer.Option(help="With --recipe: which part.")]
 
 LimitOption = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Take the first N pictures only.", show_default=False)
+    int | None, typer.Option(min=1, metavar="N", help="Take the first N images only.", show_default=False)
 ]
 
 DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")]
@@ -72,14 +72,14 @@ JsonOption = Annotated[
 ]
 
 
-def open_pictures(data: str, recipe: str | None, part: Part, limit: int | None) -> "Source":
-    """The pictures that --data, --recipe, --part and --limit name.
+def open_images(data: str, recipe: str | None, part: Part, limit: int | None) -> "Source":
+    """The images that --data, --recipe, --part and --limit name.
 
     Args:
         data: KIND:PATH.
         recipe: take only a part of the data, as this recipe splits them; None takes all.
         part: which part.
-        limit: take the first pictures only; None takes all.
+        limit: take the first images only; None takes all.
 
     Raises:
         ConfigError: if there is no such kind or recipe.
@@ -134,13 +134,13 @@ def check_one_origin(verb: str, model: str | None, predictions: Path | None) -> 
 
 def open_finder(
     model: str | None, predictions: Path | None, source: "Source", device: str, threads: int | None, crf: bool = False
-) -> "Finder":
+) -> "PredictionSource":
     """What finds the objects that are judged: the model, or the predictions that are there already; torch is imported only for a model.
 
     Args:
         model: see `load_model`; None where there are predictions.
         predictions: a folder of label maps or a file of COCO results; None where there is a model.
-        source: the pictures.
+        source: the images.
         device: see `load_model`.
         threads: see `load_model`.
         crf: see `load_model`.
@@ -148,7 +148,7 @@ def open_finder(
     Raises:
         ConfigError: if there is no such model or device.
         CheckpointError: if the model is damaged.
-        DataError: if there are no such predictions, or they do not fit the pictures.
+        DataError: if there are no such predictions, or they do not fit the images.
     """
     from seriatim.evaluation.predictions import ModelFinder, open_predictions
 
@@ -161,7 +161,7 @@ def open_finder(
 def what_is_judged(
     data: str, recipe: str | None, part: Part, model: str | None, predictions: Path | None
 ) -> dict[str, str]:
-    """The options that say what was judged on which pictures, for JSON.
+    """The options that say what was judged on which images, for JSON.
 
     >>> what_is_judged("folder:plants", None, Part.test, "leaves", None)
     {'data': 'folder:plants', 'model': 'leaves'}

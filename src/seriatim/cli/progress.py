@@ -6,12 +6,12 @@ from typing import Any
 
 
 class Progress:
-    """How many pictures are done, and how many tiles of a large one; as a `with` block."""
+    """How many images are done, and how many tiles of a large one; as a `with` block."""
 
-    def __init__(self, total: int, unit: str = "pictures") -> None:
+    def __init__(self, total: int, unit: str = "images") -> None:
         """
         Args:
-            total: number of pictures.
+            total: number of images.
             unit: what they are called.
         """
         self._bar: Any = None
@@ -22,7 +22,7 @@ class Progress:
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
-            self._pictures = self._bar.add_task(unit, total=total)
+            self._images = self._bar.add_task(unit, total=total)
             self._tiles = self._bar.add_task("tiles", total=1, visible=False)
 
     def __enter__(self) -> "Progress":
@@ -37,16 +37,16 @@ class Progress:
             self._bar.stop()
 
     def tiles(self, done: int, total: int) -> None:
-        """Show that `done` of `total` tiles of the present picture are through."""
+        """Show that `done` of `total` tiles of the present image are through."""
         if self._bar is not None:
             self._bar.update(self._tiles, completed=done, total=total, visible=1 < total != done)
 
-    def picture_done(self) -> None:
-        """Count one picture."""
+    def image_done(self) -> None:
+        """Count one image."""
         if self._bar is not None:
-            self._bar.advance(self._pictures)
+            self._bar.advance(self._images)
 
-    def pictures(self, done: int, total: int) -> None:
-        """Show that `done` of `total` pictures are through."""
+    def images(self, done: int, total: int) -> None:
+        """Show that `done` of `total` images are through."""
         if self._bar is not None:
-            self._bar.update(self._pictures, completed=done, total=total)
+            self._bar.update(self._images, completed=done, total=total)

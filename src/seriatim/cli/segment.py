@@ -1,4 +1,4 @@
-"""`seriatim segment`: pictures in; label maps, overlays, COCO and counts out."""
+"""`seriatim segment`: images in; label maps, overlays, COCO and counts out."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=
 def segment(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Pictures, or folders that are searched for pictures.", show_default=False),
+        typer.Argument(metavar="PATH", help="Images, or folders that are searched for images.", show_default=False),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is written.", show_default=False)],
     model: ModelOption = None,
@@ -38,7 +38,7 @@ def segment(
     as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout, as JSON.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
-    """Segment and count the objects of pictures.
+    """Segment and count the objects of images.
 
     For photo.png: photo.labels.png and photo.overlay.png; for the whole call: instances.json and counts.csv. Further formats are chosen by
     --formats.
@@ -46,19 +46,19 @@ def segment(
     from seriatim.core.errors import ImageError
     from seriatim.inference.zoo import DEFAULT_MODEL, find_model_folder
     from seriatim.results.formats import ResultFolder, parse_formats
-    from seriatim.results.inputs import find_pictures, output_stems
+    from seriatim.results.inputs import find_images, output_stems
 
     chosen = parse_formats(formats)
-    pictures = find_pictures(paths, out)
-    if not pictures:
-        raise ImageError(f"{', '.join(map(str, paths))}: holds no pictures")
+    files = find_images(paths, out)
+    if not files:
+        raise ImageError(f"{', '.join(map(str, paths))}: holds no images")
     if model is None:
         _say(
             f"no --model given: taking {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)"
         )
     predictor = load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf)
     results = ResultFolder(out, chosen, predictor.class_names)
-    failed = _segment_all(predictor, pictures, output_stems(pictures, out), results)
+    failed = _segment_all(predictor, files, output_stems(files, out), results)
     if as_json:
         counts = [{"file": one.file, "count": one.count, "seconds": round(one.seconds, 3)} for one in results.results]
         typer.echo(
@@ -68,14 +68,14 @@ def segment(
             )
         )
     if failed:
-        _say(f"{len(failed)} of {len(pictures)} pictures could not be segmented")
-        raise typer.Exit(1 if len(failed) == len(pictures) else 3)
+        _say(f"{len(failed)} of {len(files)} images could not be segmented")
+        raise typer.Exit(1 if len(failed) == len(files) else 3)
 
 
 def _segment_all(
-    predictor: "Predictor", pictures: list[Path], stems: list[str], results: "ResultFolder"
+    predictor: "Predictor", files: list[Path], stems: list[str], results: "ResultFolder"
 ) -> dict[str, str]:
-    """Each picture in turn; returns those that failed with the reason. What is done is written even if the call is stopped."""
+    """Each image in turn; returns those that failed with the reason. What is done is written even if the call is stopped."""
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ImageError
     from seriatim.data.images import read_pixels
@@ -83,27 +83,27 @@ def _segment_all(
 
     failed: dict[str, str] = {}
     try:
-        with Progress(len(pictures)) as progress:
-            for picture, stem in zip(pictures, stems, strict=True):
+        with Progress(len(files)) as progress:
+            for file, stem in zip(files, stems, strict=True):
                 started = time.perf_counter()
                 try:
-                    pixels = read_pixels(picture)
+                    pixels = read_pixels(file)
                     instances = predictor.predict(pixels, progress.tiles)
                 except (ImageError, MemoryError) as error:
-                    failed[str(picture)] = str(error) or "too large for the memory"
-                    _say(failed[str(picture)])
+                    failed[str(file)] = str(error) or "too large for the memory"
+                    _say(failed[str(file)])
                 else:
                     seconds = time.perf_counter() - started
                     try:
-                        results.add(str(picture), stem, pixels, instances, seconds)
+                        results.add(str(file), stem, pixels, instances, seconds)
                     except FormatLimitError as error:
-                        failed[str(picture)] = str(error)
-                        _say(failed[str(picture)])
+                        failed[str(file)] = str(error)
+                        _say(failed[str(file)])
                     else:
                         _say(
-                            f"{picture}: {len(instances)} {'object' if len(instances) == 1 else 'objects'} ({seconds:.1f} s)"
+                            f"{file}: {len(instances)} {'object' if len(instances) == 1 else 'objects'} ({seconds:.1f} s)"
                         )
-                progress.picture_done()
+                progress.image_done()
     finally:
         results.finish()
     return failed

@@ -45,10 +45,10 @@ def _first_problem(cls: type[BaseModel], error: ValidationError, where: str) -> 
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         return f"{prefix}{key}: unknown key{did_you_mean(path[-1], _fields_at(cls, path[:-1]))}"
-    if problem["type"] == "value_error":  # of our own validators, which say what came
+    if problem["type"] == "value_error":  # of our own validators, which say what it got
         return f"{prefix}{key}: {problem['msg'].removeprefix('Value error, ')}"
-    came = "" if problem["type"] == "missing" else f" (came: {problem['input']!r})"
-    return f"{prefix}{key}: {problem['msg']}{came}"
+    got = "" if problem["type"] == "missing" else f" (got: {problem['input']!r})"
+    return f"{prefix}{key}: {problem['msg']}{got}"
 
 
 def _fields_at(cls: type[BaseModel], path: Sequence[str]) -> list[str]:

@@ -4,12 +4,12 @@
     ├── ConfigError (also ValueError)       a setting, name or argument that cannot be used
     ├── ShapeError (also ValueError)        an array whose shape or dtype does not fit
     ├── DataError                           a data set or annotation that is damaged or missing
-    ├── ImageError                          a picture that cannot be read
+    ├── ImageError                          a image that cannot be read
     ├── CheckpointError                     weights or a checkpoint that are damaged or do not fit
     ├── TrainingDivergedError               a loss that is no longer a number
     └── MissingExtraError (also ImportError) an optional package that is not installed
 
-A message says where, what was expected, what came, and what to do. Only the command line turns them into one line.
+A message says where, what was expected, what it got, and what to do. Only the command line turns them into one line.
 """
 
 import difflib
@@ -33,7 +33,7 @@ class DataError(SeriatimError):
 
 
 class ImageError(SeriatimError):
-    """A picture that cannot be read."""
+    """A image that cannot be read."""
 
 
 class CheckpointError(SeriatimError):

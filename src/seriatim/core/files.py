@@ -15,7 +15,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path`: written beside it, flushed to the disk, renamed, and the folder flushed.
 
     Raises:
-        FileWriteError: naming the path and the number of bytes; an older file at `path` is then unchanged and no litter is left.
+        FileWriteError: naming the path and the number of bytes; an older file at `path` is then unchanged and no temporary file is left.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -33,7 +33,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def remove_litter(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove what a killed `write_atomically` may have left in `folder`."""
     for path in folder.glob(".*.part"):
         _remove(path)

@@ -16,7 +16,7 @@ from seriatim.core import rle
 from seriatim.core.errors import DataError, ShapeError
 from seriatim.core.shapes import Box, Size, box_slices, check_label_map
 
-MOST_DIRECT_LABELS = 2**22
+MAX_DIRECT_LABELS = 2**22
 """Up to this number, labels are looked up as they are; larger ones are renumbered first, which takes more memory."""
 
 
@@ -114,11 +114,11 @@ class Instances:
         chosen = np.asarray(index)
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):
-                raise ShapeError(f"a bool index needs one entry an instance ({len(self)}), came shape {chosen.shape}")
+                raise ShapeError(f"a bool index needs one entry an instance ({len(self)}), got shape {chosen.shape}")
             chosen = np.flatnonzero(chosen)
         if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
             raise ShapeError(
-                f"an index is a number, a slice, or one axis of bools or integers; came {chosen.dtype} of shape {chosen.shape}"
+                f"an index is a number, a slice, or one axis of bools or integers; got {chosen.dtype} of shape {chosen.shape}"
             )
         return Instances(self.size, [self.instances[int(position)] for position in chosen])
 
@@ -173,7 +173,7 @@ class Instances:
             ShapeError: if `labels` is no label map.
         """
         check_label_map(labels)
-        if labels.size and int(labels.max()) > MOST_DIRECT_LABELS:
+        if labels.size and int(labels.max()) > MAX_DIRECT_LABELS:
             numbers, dense = np.unique(labels, return_inverse=True)
             labels = dense.reshape(labels.shape) + (0 if numbers[0] == 0 else 1)
         numbered = labels.astype(np.int32, copy=False)
@@ -223,9 +223,9 @@ class Instances:
             where = f"annotation {annotation.get('id', index)}"
             code = annotation.get("segmentation")
             if not isinstance(code, dict):
-                raise DataError(f"{where}: expected a run-length code, came {type(code).__name__}")
+                raise DataError(f"{where}: expected a run-length code, got {type(code).__name__}")
             if not isinstance(code.get("size"), Sequence) or tuple(code["size"]) != tuple(size):
-                raise DataError(f"{where}: is of a picture of {code.get('size')} pixels, expected {list(size)}")
+                raise DataError(f"{where}: is of a image of {code.get('size')} pixels, expected {list(size)}")
             box, mask = rle.decode(code, where)
             try:
                 score, class_id = float(annotation.get("score", 1.0)), int(annotation.get("category_id", 0))

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Int
 from seriatim.core.errors import DataError
 from seriatim.core.shapes import Box, Size
 
-MOST_PIXELS = 2**32 - 1
-"""Pixels of a picture at the most; COCO's counts have 32 bits."""
+MAX_PIXELS = 2**32 - 1
+"""Pixels of a image at the most; COCO's counts have 32 bits."""
 
 
 def encode(box: Box, mask: Bool[np.ndarray, "box_height box_width"], size: Size) -> dict[str, Any]:
-    """The compressed COCO code of a mask that lies at `box` in a picture of `size`.
+    """The compressed COCO code of a mask that lies at `box` in a image of `size`.
 
     >>> encode((1, 0, 3, 1), np.ones((2, 1), dtype=bool), (4, 2))
     {'size': [4, 2], 'counts': '125'}
@@ -45,7 +45,7 @@ def decode(code: dict[str, Any], where: str = "segmentation") -> tuple[Box, Bool
     """The smallest box and the mask inside it, of a compressed or plain COCO code.
 
     Raises:
-        DataError: if the counts do not add up to the picture, are negative or are not a code at all.
+        DataError: if the counts do not add up to the image, are negative or are not a code at all.
     """
     try:
         height, width = (int(value) for value in code["size"])
@@ -53,9 +53,9 @@ def decode(code: dict[str, Any], where: str = "segmentation") -> tuple[Box, Bool
         counts = _decompress(raw, where) if isinstance(raw, str | bytes) else np.asarray(raw, dtype=np.int64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: not a run-length code ({error})") from None
-    if not (height >= 1 and width >= 1 and height * width <= MOST_PIXELS):
-        raise DataError(f"{where}: {height} x {width} pixels are no picture")
-    if counts.ndim != 1 or ((counts < 0) | (counts > MOST_PIXELS)).any() or sum(counts.tolist()) != height * width:
+    if not (height >= 1 and width >= 1 and height * width <= MAX_PIXELS):
+        raise DataError(f"{where}: {height} x {width} pixels are no image")
+    if counts.ndim != 1 or ((counts < 0) | (counts > MAX_PIXELS)).any() or sum(counts.tolist()) != height * width:
         raise DataError(f"{where}: run lengths do not add up to {height} x {width} pixels")
     borders = np.cumsum(counts)
     starts, ends = borders[0:-1:2], borders[1::2]

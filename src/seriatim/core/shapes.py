@@ -24,17 +24,17 @@ Size = tuple[int, int]
 
 
 def check_image_array(image: np.ndarray, where: str = "image") -> None:
-    """Refuse what is not a picture: HxW, HxWx3 or HxWx4 of uint8, uint16, another number type, or bool, all finite.
+    """Refuse what is not a image: HxW, HxWx3 or HxWx4 of uint8, uint16, another number type, or bool, all finite.
 
     Raises:
-        ShapeError: saying what came.
+        ShapeError: saying what it got.
     """
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)):
-        raise ShapeError(f"{where}: expected height x width (x 1 to 4 channels), came shape {image.shape}")
+        raise ShapeError(f"{where}: expected height x width (x 1 to 4 channels), got shape {image.shape}")
     if 0 in image.shape:
         raise ShapeError(f"{where}: has no pixels (shape {image.shape})")
     if image.dtype.kind not in "buif":
-        raise ShapeError(f"{where}: expected numbers, came dtype {image.dtype}")
+        raise ShapeError(f"{where}: expected numbers, got dtype {image.dtype}")
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ShapeError(f"{where}: has pixels that are not finite (NaN or infinity)")
 
@@ -43,12 +43,12 @@ def check_label_map(labels: np.ndarray, where: str = "labels") -> None:
     """Refuse what is not a label map: height x width of integers, none negative.
 
     Raises:
-        ShapeError: saying what came.
+        ShapeError: saying what it got.
     """
     if labels.ndim != 2:
-        raise ShapeError(f"{where}: expected a label map height x width, came shape {labels.shape}")
+        raise ShapeError(f"{where}: expected a label map height x width, got shape {labels.shape}")
     if labels.dtype.kind not in "bui":
-        raise ShapeError(f"{where}: expected integer labels, came dtype {labels.dtype}")
+        raise ShapeError(f"{where}: expected integer labels, got dtype {labels.dtype}")
     if labels.size and labels.dtype.kind == "i" and labels.min() < 0:
         raise ShapeError(f"{where}: has negative labels (smallest {labels.min()})")
 

@@ -1,1 +1,1 @@
-"""Readers of data sets, pictures and labels, their augmentation and batches, and generators of synthetic ones."""
+"""Readers of data sets, images and labels, their augmentation and batches, and generators of synthetic ones."""

@@ -1,6 +1,6 @@
-"""Augmentation: one affine map from an output crop back into the picture, for pixels and labels at once, then intensity.
+"""Augmentation: one affine map from an output crop back into the image, for pixels and labels at once, then intensity.
 
-A crop of any rotation, flip and scale is sampled straight from the source, so the cost depends on the crop, not on the picture. All chance
+A crop of any rotation, flip and scale is sampled straight from the source, so the cost depends on the crop, not on the image. All chance
 comes from the generator that is passed in.
 """
 
@@ -24,13 +24,13 @@ class AugmentationConfig(Config):
     crop_size: tuple[int, int] = (128, 128)
     """(height, width) of the crop in pixels."""
     fit: bool = False
-    """Scale the whole picture into the crop instead of cutting a part; `scale` then varies around that."""
+    """Scale the whole image into the crop instead of cutting a part; `scale` then varies around that."""
     scale: tuple[float, float] = (0.7, 1.4)
     """Range of the scale, drawn log-uniformly."""
     diameter: float | None = Field(default=None, gt=2)
-    """Scale each picture first so that its median object has this diameter in pixels."""
+    """Scale each image first so that its median object has this diameter in pixels."""
     native_share: float = Field(default=0.0, ge=0, le=1)
-    """With `diameter`: share of crops that keep the picture's own scale."""
+    """With `diameter`: share of crops that keep the image's own scale."""
     focus: float = Field(default=0.0, ge=0, le=1)
     """Share of crops that are centred near a pixel of an object, drawn by chance."""
     rotation: float = Field(default=180.0, ge=0, le=180)
@@ -61,7 +61,7 @@ def augment(
     """One training crop: image, label map (0 background, 1..N, -1 to ignore) and the classes of its objects.
 
     Args:
-        sample: the whole picture, prepared.
+        sample: the whole image, prepared.
         config: see `AugmentationConfig`.
         random: source of all chance.
     """
@@ -94,7 +94,7 @@ def median_diameter(labels: Int32[np.ndarray, "height width"]) -> float:
 
 
 def _draw_map(labels: np.ndarray, config: AugmentationConfig, scale: float, random: np.random.Generator) -> np.ndarray:
-    """The 2 x 3 matrix that takes (y, x, 1) of the crop, counted from its centre, into the picture."""
+    """The 2 x 3 matrix that takes (y, x, 1) of the crop, counted from its centre, into the image."""
     size = np.array(labels.shape)
     angle = math.radians(random.uniform(-config.rotation, config.rotation))
     mirror = random.choice((-1.0, 1.0), size=2) if config.flips else np.ones(2)

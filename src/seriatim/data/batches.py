@@ -25,7 +25,7 @@ class Batch(NamedTuple):
         images: values in 0..1.
         labels: 0 background, 1..N, -1 to ignore.
         classes: of every object, from 1; 0 pads.
-        names: of the pictures that the crops come from.
+        names: of the images that the crops come from.
     """
 
     images: Float[Tensor, "batch channels height width"]
@@ -47,11 +47,11 @@ class Crops(Dataset[tuple[str, np.ndarray, np.ndarray, np.ndarray]]):
     ) -> None:
         """
         Args:
-            source: the training pictures.
-            preparation: done once to each picture.
+            source: the training images.
+            preparation: done once to each image.
             augmentation: drawn anew for each crop.
             seed: of the stream.
-            cache_bytes: memory for prepared pictures in each worker.
+            cache_bytes: memory for prepared images in each worker.
         """
         self.source = source
         self.preparation = preparation

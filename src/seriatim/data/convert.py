@@ -12,7 +12,7 @@ from seriatim.data.samples import Source
 from seriatim.data.writers import write_folder
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and of all."""
+"""Called with the number of images done and of all."""
 
 
 def _write_coco(source: Source, path: Path, progress: Progress | None = None) -> None:
@@ -46,7 +46,7 @@ def convert(source: Source, target: str, progress: Progress | None = None) -> Pa
     Args:
         source: what to write.
         target: KIND:PATH; the path must not hold anything yet, so that no data are mixed.
-        progress: called with the number of pictures done and of all.
+        progress: called with the number of images done and of all.
 
     Raises:
         ConfigError: if no writer of the kind exists, or the path is of no use for it.
@@ -64,6 +64,6 @@ def convert(source: Source, target: str, progress: Progress | None = None) -> Pa
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise DataError(f"{taken}: exists already; give a new path, so that no data are mixed")
     if kind == "coco" and (folder / "images").is_dir() and any((folder / "images").iterdir()):
-        raise DataError(f"{folder / 'images'}: holds pictures already; give a new path, so that no data are mixed")
+        raise DataError(f"{folder / 'images'}: holds images already; give a new path, so that no data are mixed")
     WRITERS[kind](source, place, progress)
     return place

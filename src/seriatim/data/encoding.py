@@ -1,4 +1,4 @@
-"""What the writers of data sets share: names of files, pictures and label maps as bytes."""
+"""What the writers of data sets share: names of files, images and label maps as bytes."""
 
 import io
 import logging
@@ -13,13 +13,13 @@ from PIL import Image
 from seriatim.core.errors import DataError
 from seriatim.data.samples import Sample, Source
 
-MOST_16_BIT = 65_535
+MAX_16_BIT = 65_535
 """Objects that a PNG can number."""
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and the number of all."""
+"""Called with the number of images done and the number of all."""
 
 
 def file_stems(source: Source) -> list[str]:
@@ -34,7 +34,7 @@ def file_stems(source: Source) -> list[str]:
     for index in range(len(source)):
         plain = re.sub(r"[\\/\0]+", "-", source.name(index)).strip()
         if plain in ("", ".", ".."):
-            raise DataError(f"picture {index}: its name {source.name(index)!r} cannot be the name of a file")
+            raise DataError(f"image {index}: its name {source.name(index)!r} cannot be the name of a file")
         stem, number = plain, 2
         while stem.lower() in taken:
             stem, number = f"{plain}-{number}", number + 1
@@ -54,7 +54,7 @@ def name_of_class(class_id: int, class_names: Sequence[str]) -> str:
 
 
 def encode_image(image: Float32[np.ndarray, "channels height width"]) -> bytes:
-    """The picture as PNG of 8 bits; the same picture gives the same bytes.
+    """The image as PNG of 8 bits; the same image gives the same bytes.
 
     Args:
         image: values in 0..1; 1, 3 or 4 channels.
@@ -65,7 +65,7 @@ def encode_image(image: Float32[np.ndarray, "channels height width"]) -> bytes:
 
 def encode_label_map(labels: Int32[np.ndarray, "height width"]) -> tuple[str, bytes]:
     """Ending and bytes of a label map: PNG of 16 bits, or TIFF of 32 bits above 65,535 objects."""
-    if labels.max(initial=0) <= MOST_16_BIT:
+    if labels.max(initial=0) <= MAX_16_BIT:
         return ".png", encode_png(labels.astype(np.uint16))
     file = io.BytesIO()
     tifffile.imwrite(file, labels.astype(np.uint32), compression="zlib", metadata=None)

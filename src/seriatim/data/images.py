@@ -1,7 +1,7 @@
-"""Pictures and label maps from files and arrays, exactly as a person sees them and with all their levels.
+"""Images and label maps from files and arrays, exactly as a person sees them and with all their levels.
 
 Pillow and tifffile read (torchvision's decoder crashes on damaged files). EXIF orientation is applied, 16-bit, 32-bit and float
-pictures keep their levels (Pillow's `convert("RGB")` would turn them white), and whatever cannot be read is an `ImageError` that names the file.
+images keep their levels (Pillow's `convert("RGB")` would turn them white), and whatever cannot be read is an `ImageError` that names the file.
 """
 
 import logging
@@ -24,7 +24,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff",
 """File endings that a folder is searched for."""
 
 MAX_PIXELS = 300_000_000
-"""Pictures with more pixels are refused before they are decoded."""
+"""Images with more pixels are refused before they are decoded."""
 
 ORIENTATION_TAG = 0x0112
 """Of EXIF and TIFF."""
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_pixels(path: Path) -> np.ndarray:
-    """The pixels of a picture as they are stored, upright.
+    """The pixels of a image as they are stored, upright.
 
     Args:
         path: PNG, JPEG, WebP, GIF, TIFF or BMP; of several pages or frames the first is taken, with a warning.
@@ -54,7 +54,7 @@ def read_pixels(path: Path) -> np.ndarray:
     except MemoryError:
         raise ImageError(f"{path}: too large for the memory") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise ImageError(f"{path}: cannot be read as a picture: {type(error).__name__}: {str(error)[:200]}") from None
+        raise ImageError(f"{path}: cannot be read as a image: {type(error).__name__}: {str(error)[:200]}") from None
     return pixels
 
 
@@ -69,47 +69,47 @@ def _read_with_pillow(path: Path) -> np.ndarray:
         warnings.simplefilter("ignore")
         try:
             # an open file, since Pillow maps a file of known name into memory and then garbles turned TIFFs
-            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
-                _check_pixel_count(path, picture.size[1], picture.size[0])
-                num_frames = getattr(picture, "n_frames", 1)
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+                _check_pixel_count(path, image.size[1], image.size[0])
+                num_frames = getattr(image, "n_frames", 1)
                 if num_frames > 1:
                     logger.warning("%s: has %d frames; the first is taken", path, num_frames)
-                return from_pillow(picture)
+                return from_pillow(image)
         except UnidentifiedImageError:
-            raise ImageError(f"{path}: not a picture in a known format ({', '.join(FORMATS)})") from None
+            raise ImageError(f"{path}: not a image in a known format ({', '.join(FORMATS)})") from None
         except Image.DecompressionBombError as error:
             raise ImageError(f"{path}: too many pixels: {error}") from None
 
 
-def from_pillow(picture: Image.Image) -> np.ndarray:
-    """The pixels of a picture of Pillow's, upright, as `read_pixels` gives them."""
-    picture.load()  # which turns a TIFF, and takes its orientation away
-    return _upright(_levels(picture), _orientation(picture))
+def from_pillow(image: Image.Image) -> np.ndarray:
+    """The pixels of a image of Pillow's, upright, as `read_pixels` gives them."""
+    image.load()  # which turns a TIFF, and takes its orientation away
+    return _upright(_levels(image), _orientation(image))
 
 
-def _levels(picture: Image.Image) -> np.ndarray:
-    match picture.mode:
+def _levels(image: Image.Image) -> np.ndarray:
+    match image.mode:
         case "1":
-            return np.asarray(picture, dtype=bool)
+            return np.asarray(image, dtype=bool)
         case "L" | "RGB" | "RGBA" | "F":
-            return np.asarray(picture)
+            return np.asarray(image)
         case "I;16" | "I;16L" | "I;16B" | "I;16N":
-            return np.asarray(picture).astype(np.uint16)
+            return np.asarray(image).astype(np.uint16)
         case "I":
-            values = np.asarray(picture)
+            values = np.asarray(image)
             return values.astype(np.uint16) if values.size and values.min() >= 0 and values.max() < 65536 else values
         case "LA" | "La" | "PA":
-            return np.asarray(picture.convert("RGBA"))
+            return np.asarray(image.convert("RGBA"))
         case "P":
-            return np.asarray(picture.convert("RGBA" if "transparency" in picture.info else "RGB"))
+            return np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
         case _:
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(image.convert("RGB"))
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     """EXIF's, 1 to 8; 1 (upright) where there is none or it cannot be read."""
     try:
-        return int(picture.getexif().get(ORIENTATION_TAG, 1))
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # a damaged EXIF block is no reason to refuse the pixels
         return 1
 
@@ -140,7 +140,7 @@ def _read_tiff(path: Path) -> np.ndarray:
             if page.samplesperpixel > 1 and page.bitspersample > 8:  # Pillow would keep 8 of the bits
                 raise ImageError(
                     f"{path}: {page.bitspersample}-bit colours with {page.compression.name} compression need the package imagecodecs; "
-                    "install it, or save the picture without compression"
+                    "install it, or save the image without compression"
                 ) from None
             return _read_with_pillow(path)
         if len(file.pages) > 1:
@@ -162,10 +162,10 @@ def _check_pixel_count(path: Path, height: int, width: int) -> None:
 def to_float_image(pixels: np.ndarray, where: str = "image") -> Float32[np.ndarray, "channels height width"]:
     """Pixels of any type as float32 in 0..1, channels first: 1 channel (grey), 3 (RGB) or 4 (RGBA).
 
-    uint8 and uint16 are divided by their largest value, other integers and floats outside 0..1 by the picture's own largest.
+    uint8 and uint16 are divided by their largest value, other integers and floats outside 0..1 by the image's own largest.
 
     Raises:
-        ShapeError: if it is no picture.
+        ShapeError: if it is no image.
 
     >>> to_float_image(np.array([[0, 255]], dtype=np.uint8)).tolist()
     [[[0.0, 1.0]]]
@@ -196,8 +196,8 @@ def read_label_map(path: Path) -> Int32[np.ndarray, "height width"]:
     """
     try:
         if path.suffix.lower() == ".png":
-            with open(path, "rb") as file, Image.open(file, formats=("PNG",)) as picture:
-                labels = np.asarray(picture)  # palette pictures hold the labels themselves
+            with open(path, "rb") as file, Image.open(file, formats=("PNG",)) as image:
+                labels = np.asarray(image)  # palette images hold the labels themselves
         else:
             labels = read_pixels(path)
         check_label_map(labels, str(path))

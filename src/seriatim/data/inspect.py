@@ -1,4 +1,4 @@
-"""What a data set holds: pictures, sizes, classes, objects a picture, and everything that is wrong with it."""
+"""What a data set holds: images, sizes, classes, objects a image, and everything that is wrong with it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from seriatim.core.errors import DataError
 from seriatim.data.samples import Problem, Sample, Source
 
 Seen = Callable[[int, Sample], None]
-"""Called with the number and the sample of every picture that can be read."""
+"""Called with the number and the sample of every image that can be read."""
 
 SMALL_AREA = 10
 """Objects with fewer pixels are counted as very small: often left-overs of a brush."""
@@ -43,23 +43,23 @@ class Inspection:
     """What a data set holds.
 
     Attributes:
-        num_pictures: of the data set.
+        num_images: of the data set.
         num_read: of those, how many could be read.
-        num_objects: of all pictures.
-        num_empty: pictures without objects.
+        num_objects: of all images.
+        num_empty: images without objects.
         num_crowds: regions that stand for groups.
         num_small: objects of fewer than 10 pixels.
-        heights: of the pictures, in pixels.
-        widths: of the pictures, in pixels.
-        channels: number of channels -> number of pictures.
-        objects_per_picture: summary.
+        heights: of the images, in pixels.
+        widths: of the images, in pixels.
+        channels: number of channels -> number of images.
+        objects_per_image: summary.
         object_areas: summary, in pixels.
         objects_per_class: name of the class -> number of objects.
         ignored_share: share of all pixels that count for nothing.
         problems: in the order found.
     """
 
-    num_pictures: int
+    num_images: int
     num_read: int
     num_objects: int
     num_empty: int
@@ -68,7 +68,7 @@ class Inspection:
     heights: Summary | None
     widths: Summary | None
     channels: dict[int, int]
-    objects_per_picture: Summary | None
+    objects_per_image: Summary | None
     object_areas: Summary | None
     objects_per_class: dict[str, int]
     ignored_share: float
@@ -87,12 +87,12 @@ class _Counts:
 
 
 def inspect(source: Source, seen: Seen | None = None, progress: Callable[[int, int], None] | None = None) -> Inspection:
-    """What a data set holds, after reading every picture of it.
+    """What a data set holds, after reading every image of it.
 
     Args:
         source: the data set.
         seen: called with every sample that can be read.
-        progress: called with the number of pictures done and of all.
+        progress: called with the number of images done and of all.
     """
     counts = _Counts([], [], [], [], [])
     unreadable: list[Problem] = []
@@ -112,7 +112,7 @@ def inspect(source: Source, seen: Seen | None = None, progress: Callable[[int, i
         named[_class_name(source.class_names, int(class_id))] = int(number)
     num_pixels = sum(height * width for height, width in counts.sizes)
     return Inspection(
-        num_pictures=len(source),
+        num_images=len(source),
         num_read=len(counts.sizes),
         num_objects=sum(counts.counts),
         num_empty=counts.counts.count(0),
@@ -121,7 +121,7 @@ def inspect(source: Source, seen: Seen | None = None, progress: Callable[[int, i
         heights=Summary.of([height for height, _ in counts.sizes]),
         widths=Summary.of([width for _, width in counts.sizes]),
         channels={number: counts.channels.count(number) for number in sorted(set(counts.channels))},
-        objects_per_picture=Summary.of(counts.counts),
+        objects_per_image=Summary.of(counts.counts),
         object_areas=Summary.of(counts.areas),
         objects_per_class=named,
         ignored_share=counts.ignored / num_pixels if num_pixels else 0.0,
@@ -156,14 +156,14 @@ def as_rows(found: Inspection) -> list[tuple[str, str]]:
     """The lines of a table for people: what, and how much; classes without objects are only counted."""
     met = {name: count for name, count in found.objects_per_class.items() if count}
     rows: list[tuple[str, Any]] = [
-        ("pictures", found.num_pictures),
-        ("unreadable", found.num_pictures - found.num_read),
+        ("images", found.num_images),
+        ("unreadable", found.num_images - found.num_read),
         ("without objects", found.num_empty),
         ("height", _line(found.heights)),
         ("width", _line(found.widths)),
-        ("channels", ", ".join(f"{number} in {count} pictures" for number, count in found.channels.items())),
+        ("channels", ", ".join(f"{number} in {count} images" for number, count in found.channels.items())),
         ("objects", found.num_objects),
-        ("objects a picture", _line(found.objects_per_picture)),
+        ("objects a image", _line(found.objects_per_image)),
         ("pixels an object", _line(found.object_areas)),
         ("very small objects", f"{found.num_small} of fewer than {SMALL_AREA} pixels"),
         ("crowds", found.num_crowds),

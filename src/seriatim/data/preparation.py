@@ -1,8 +1,8 @@
-"""What is done to every picture before a network sees it, in training and in use alike: channels, brightness, polarity, size.
+"""What is done to every image before a network sees it, in training and in use alike: channels, brightness, polarity, size.
 
-The settings travel with the weights. Brightness: microscopes deliver anything from 3 % to 100 % of the range, so a picture is stretched
-between two of its percentiles. Polarity: nuclei are bright in fluorescence and dark in stained tissue; a picture whose median lies nearer to
-its bright end is inverted, which told the two apart in 563 of the 564 pictures that we train on (`benchmarks/polarity.py`).
+The settings travel with the weights. Brightness: microscopes deliver anything from 3 % to 100 % of the range, so a image is stretched
+between two of its percentiles. Polarity: nuclei are bright in fluorescence and dark in stained tissue; a image whose median lies nearer to
+its bright end is inverted, which told the two apart in 563 of the 564 images that we train on (`benchmarks/polarity.py`).
 """
 
 from dataclasses import replace
@@ -19,26 +19,26 @@ from seriatim.data.samples import Sample
 
 
 class PreparationConfig(Config):
-    """How a picture is prepared."""
+    """How a image is prepared."""
 
     channels: Literal[1, 3, 4] = 3
     """Channels the network takes: 1 grey, 3 RGB, 4 as they are (RGB and depth, say)."""
     stretch: bool = False
-    """Stretch brightness between the percentiles 0.5 and 99.8 of the picture."""
+    """Stretch brightness between the percentiles 0.5 and 99.8 of the image."""
     bright_objects: bool = False
-    """Invert a picture whose background is bright (its median nearer to the bright end)."""
+    """Invert a image whose background is bright (its median nearer to the bright end)."""
     unmix_brown: bool = False
-    """Of a picture in which much is stained brown (DAB), take the haematoxylin alone, which stains the nuclei."""
+    """Of a image in which much is stained brown (DAB), take the haematoxylin alone, which stains the nuclei."""
     diameter: float | None = Field(default=None, gt=2)
-    """Rescale a picture so that its objects have this median diameter in pixels, as the network estimates it; None keeps the size."""
+    """Rescale a image so that its objects have this median diameter in pixels, as the network estimates it; None keeps the size."""
     longest_side: int | None = Field(default=None, ge=16)
-    """Shrink a picture whose longer side exceeds this many pixels (after that, masks return to the original size); None keeps the size."""
+    """Shrink a image whose longer side exceeds this many pixels (after that, masks return to the original size); None keeps the size."""
 
 
 def prepare(
     image: Float32[np.ndarray, "channels height width"], config: PreparationConfig
 ) -> Float32[np.ndarray, "prepared height width"]:
-    """The picture with the channels, brightness and polarity that the network expects; sizes are not touched here.
+    """The image with the channels, brightness and polarity that the network expects; sizes are not touched here.
 
     Args:
         image: values in 0..1; 1, 3 or 4 channels, the fourth transparency unless the network takes 4.
@@ -59,7 +59,7 @@ def prepare(
 
 
 def prepare_sample(sample: Sample, config: PreparationConfig) -> Sample:
-    """The sample with its picture prepared, and everything shrunk where `longest_side` asks for it."""
+    """The sample with its image prepared, and everything shrunk where `longest_side` asks for it."""
     size = shrunk_size((sample.labels.shape[0], sample.labels.shape[1]), config)
     image = rescale(prepare(sample.image, config), size)
     if size == sample.labels.shape:
@@ -97,7 +97,7 @@ def is_bright_background(image: Float32[np.ndarray, "channels height width"]) ->
 def is_stained_brown(image: Float32[np.ndarray, "channels height width"]) -> bool:
     """Whether more than 15 % of the pixels are brown.
 
-    Of scikit-image's immunohistochemistry 48 % are; of our pictures of purple tissue at most 6 % (`benchmarks/polarity.py`).
+    Of scikit-image's immunohistochemistry 48 % are; of our images of purple tissue at most 6 % (`benchmarks/polarity.py`).
 
     >>> is_stained_brown(np.array([0.6, 0.4, 0.2], dtype=np.float32)[:, None, None])
     True
@@ -106,7 +106,7 @@ def is_stained_brown(image: Float32[np.ndarray, "channels height width"]) -> boo
 
 
 def brown_share(image: Float32[np.ndarray, "channels height width"]) -> float:
-    """The share of pixels whose red is above their blue by 0.15 and that are darker than 0.8; 0 of a grey picture."""
+    """The share of pixels whose red is above their blue by 0.15 and that are darker than 0.8; 0 of a grey image."""
     if image.shape[0] < 3:
         return 0.0
     return float(np.mean((image[0] - image[2] > 0.15) & (image[:3].mean(axis=0) < 0.8)))
@@ -137,7 +137,7 @@ def to_channels(
 def rescale(
     image: Float32[np.ndarray, "channels height width"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "channels new_height new_width"]:
-    """The picture at another (height, width), smoothed first where it shrinks."""
+    """The image at another (height, width), smoothed first where it shrinks."""
     if image.shape[1:] == size:
         return image
     shrinks = size[0] < image.shape[1] or size[1] < image.shape[2]

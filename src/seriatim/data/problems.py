@@ -8,7 +8,7 @@ from seriatim.data.samples import Problem
 
 logger = logging.getLogger(__name__)
 
-MOST_WARNINGS = 10
+MAX_WARNINGS = 10
 """Problems of one data set that are said in warnings; all are listed."""
 
 
@@ -48,9 +48,9 @@ class Problems(list[Problem]):
             return
         self._met.add(problem)
         self.append(problem)
-        if len(self) <= MOST_WARNINGS:
+        if len(self) <= MAX_WARNINGS:
             logger.warning("%s", problem)
-        elif len(self) == MOST_WARNINGS + 1:
+        elif len(self) == MAX_WARNINGS + 1:
             logger.warning("%s: more problems; `seriatim data inspect` lists them all", file)
 
 

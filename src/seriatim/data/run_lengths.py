@@ -18,11 +18,11 @@ from seriatim.data.readers.json_values import describe
 CHARACTERS = re.compile("[0-o]*")
 """That a code is made of: 48 to 111."""
 
-MOST_GROUPS = 7
+MAX_GROUPS = 7
 """Characters of one number at the most: 33 bits and a sign."""
 
-MOST_CHARACTERS = 8_000_000
-"""Of one code; no mask of a picture that we read needs as many, and the memory to check one grows with them."""
+MAX_CHARACTERS = 8_000_000
+"""Of one code; no mask of a image that we read needs as many, and the memory to check one grows with them."""
 
 
 def measure_codes(texts: Sequence[str], sizes: Sequence[Size]) -> list[Box | str]:
@@ -30,10 +30,10 @@ def measure_codes(texts: Sequence[str], sizes: Sequence[Size]) -> list[Box | str
 
     Args:
         texts: the codes.
-        sizes: (height, width) of the picture of each, in pixels.
+        sizes: (height, width) of the image of each, in pixels.
 
     >>> measure_codes(["125", "1", "a", "8"], [(4, 2)] * 4)
-    [(1, 0, 3, 1), 'its runs add up to 1 pixels, the picture has 8', 'ends in the middle of a number', 'covers no pixel']
+    [(1, 0, 3, 1), 'its runs add up to 1 pixels, the image has 8', 'ends in the middle of a number', 'covers no pixel']
     """
     verdicts: list[Box | str] = [_fault_of_text(text) or "" for text in texts]
     sound = [index for index, verdict in enumerate(verdicts) if not verdict]
@@ -62,7 +62,7 @@ def measure_runs(runs: Int64[np.ndarray, " runs"], size: Size) -> Box:
 
 
 def read_runs(text: str) -> Int64[np.ndarray, " runs"]:
-    """The numbers of a compressed code; they may be negative or not fit any picture.
+    """The numbers of a compressed code; they may be negative or not fit any image.
 
     Raises:
         DataError: if it is no code.
@@ -82,7 +82,7 @@ def plain_runs(counts: Any) -> Int64[np.ndarray, " runs"]:
         DataError: if it is no list of integers of 33 bits.
     """
     if not isinstance(counts, list):
-        raise DataError(f"run-length code: expected counts, a text or a list, came {describe(counts)}")
+        raise DataError(f"run-length code: expected counts, a text or a list, got {describe(counts)}")
     strangers = set(map(type, counts)) - {int}
     if strangers:
         raise DataError(f"run-length code: holds {min(kind.__name__ for kind in strangers)} where integers belong")
@@ -94,8 +94,8 @@ def plain_runs(counts: Any) -> Int64[np.ndarray, " runs"]:
 def _fault_of_text(text: str) -> str | None:
     if not text:
         return "holds no runs"
-    if len(text) > MOST_CHARACTERS:
-        return f"has {len(text)} characters, more than the limit of {MOST_CHARACTERS}"
+    if len(text) > MAX_CHARACTERS:
+        return f"has {len(text)} characters, more than the limit of {MAX_CHARACTERS}"
     if not CHARACTERS.fullmatch(text):
         return "holds characters that are no part of such a code"
     return "ends in the middle of a number" if text[-1] >= "P" else None
@@ -115,7 +115,7 @@ def _take_apart(texts: Sequence[str]) -> tuple[Int64[np.ndarray, " numbers"], In
     for first in (1, 2):
         chain = np.flatnonzero((positions >= first) & (positions % 2 == first % 2))
         values[chain] = _sums_within(values[chain], np.flatnonzero(positions[chain] == first))
-    values[lengths > MOST_GROUPS] = -1  # no run length, whatever it was to be
+    values[lengths > MAX_GROUPS] = -1  # no run length, whatever it was to be
     return values, bounds
 
 
@@ -135,7 +135,7 @@ def _judge(
     heights, widths = np.array(sizes, dtype=np.int64).T
     smallest, largest = np.minimum.reduceat(values, bounds[:-1]), np.maximum.reduceat(values, bounds[:-1])
     totals, wanted = np.add.reduceat(values, bounds[:-1]), heights * widths
-    is_sound = (smallest >= 0) & (largest <= wanted) & (totals == wanted)  # runs within the picture cannot overflow
+    is_sound = (smallest >= 0) & (largest <= wanted) & (totals == wanted)  # runs within the image cannot overflow
     boxes = _boxes(values, bounds, heights)
     verdicts: list[Box | str] = []
     for index, (sound, box) in enumerate(zip(is_sound.tolist(), boxes.tolist(), strict=True)):
@@ -144,9 +144,9 @@ def _judge(
         elif smallest[index] < 0:
             verdicts.append("has a negative run, or one beyond 33 bits")
         elif largest[index] > wanted[index]:
-            verdicts.append(f"has a run of {largest[index]} pixels, the picture has {wanted[index]}")
+            verdicts.append(f"has a run of {largest[index]} pixels, the image has {wanted[index]}")
         else:
-            verdicts.append(f"its runs add up to {totals[index]} pixels, the picture has {wanted[index]}")
+            verdicts.append(f"its runs add up to {totals[index]} pixels, the image has {wanted[index]}")
     return verdicts
 
 

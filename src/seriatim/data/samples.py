@@ -11,7 +11,7 @@ from seriatim.core.instances import Instances
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture and the truth about it.
+    """A image and the truth about it.
 
     Attributes:
         name: what messages call it (a file's stem, or kind and number).
@@ -43,7 +43,7 @@ class Problem:
     Attributes:
         file: in which it stands.
         item: what is wrong, such as `annotation 17`; empty for the whole file.
-        reason: what is wrong with it, and what was done (left out, cut to the picture ...).
+        reason: what is wrong with it, and what was done (left out, cut to the image ...).
     """
 
     file: str
@@ -56,10 +56,10 @@ class Problem:
 
 @runtime_checkable
 class Source(Protocol):
-    """A data set: its length, the names of its pictures and classes, and a sample by its number.
+    """A data set: its length, the names of its images and classes, and a sample by its number.
 
     A reader of annotations that can be wrong one by one also has `problems: list[Problem]`, filled when it is opened. A source that makes
-    its pictures when they are read, so that no file can be damaged, also has `generated = True`.
+    its images when they are read, so that no file can be damaged, also has `generated = True`.
     """
 
     class_names: tuple[str, ...]
@@ -67,7 +67,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What messages call the picture; cheap."""
+        """What messages call the image; cheap."""
         ...
 
     def read(self, index: int) -> Sample:

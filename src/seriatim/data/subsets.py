@@ -1,4 +1,4 @@
-"""Parts of a source: splits into training, validation and test pictures, plain selections, and the objects of some classes."""
+"""Parts of a source: splits into training, validation and test images, plain selections, and the objects of some classes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ class Subset:
         return len(self.indices)
 
     def name(self, index: int) -> str:
-        """What messages call the picture."""
+        """What messages call the image."""
         return self.source.name(self.indices[index])
 
     def read(self, index: int) -> Sample:
@@ -37,9 +37,9 @@ class Subset:
 
 
 class OfClasses:
-    """The pictures of a source with the objects of some classes only; RIS segments one class (Sec. 4.2: people).
+    """The images of a source with the objects of some classes only; RIS segments one class (Sec. 4.2: people).
 
-    All pictures stay, those without such an object too: whether they are of use is for the reader to say (training leaves them out, AP on a
+    All images stay, those without such an object too: whether they are of use is for the reader to say (training leaves them out, AP on a
     whole validation set needs them). Pixels of other objects become background, since another thing is seen there. `ignore` stays as it is.
 
     Attributes:
@@ -58,7 +58,7 @@ class OfClasses:
         for name in names:
             if name not in source.class_names:
                 raise ConfigError(
-                    f"data.classes: the pictures have no class {name!r}{did_you_mean(name, source.class_names)}"
+                    f"data.classes: the images have no class {name!r}{did_you_mean(name, source.class_names)}"
                 )
         self.source = source
         self.class_names = tuple(dict.fromkeys(names))
@@ -70,7 +70,7 @@ class OfClasses:
         return len(self.source)
 
     def name(self, index: int) -> str:
-        """What messages call the picture."""
+        """What messages call the image."""
         return self.source.name(index)
 
     def read(self, index: int) -> Sample:
@@ -96,14 +96,14 @@ class OfClasses:
 
 
 def split(source: Source, num_validation: int, num_test: int, seed: int) -> tuple[Subset, Subset, Subset]:
-    """Training, validation and test pictures, drawn by chance from `seed`, each in the source's order.
+    """Training, validation and test images, drawn by chance from `seed`, each in the source's order.
 
     Raises:
         DataError: if nothing would be left to train on.
     """
     if num_validation + num_test >= len(source):
         raise DataError(
-            f"split: {num_validation} validation and {num_test} test pictures leave none of {len(source)} to train on"
+            f"split: {num_validation} validation and {num_test} test images leave none of {len(source)} to train on"
         )
     order = np.random.default_rng((seed, 3)).permutation(len(source))
     test, validation, training = np.split(order, (num_test, num_test + num_validation))

@@ -11,7 +11,7 @@ from seriatim.core.errors import DataError
 from seriatim.core.files import write_atomically
 from seriatim.data.samples import Sample, Source
 
-MOST_LABELS = 65_535
+MAX_LABELS = 65_535
 """Objects that a 16-bit label map can hold."""
 
 
@@ -24,7 +24,7 @@ def write_folder(source: Source, folder: Path, progress: Callable[[int, int], No
         progress: called with the number done and the number of all.
 
     Raises:
-        DataError: if a picture holds more objects than 16 bits can number.
+        DataError: if a image holds more objects than 16 bits can number.
         FileWriteError: if the disk does not take a file.
     """
     for part in ("images", "labels"):
@@ -37,21 +37,21 @@ def write_folder(source: Source, folder: Path, progress: Callable[[int, int], No
 
 
 def write_sample(sample: Sample, folder: Path) -> None:
-    """Write one picture and its label map into `images/` and `labels/` of a folder."""
-    if len(sample.classes) > MOST_LABELS:
+    """Write one image and its label map into `images/` and `labels/` of a folder."""
+    if len(sample.classes) > MAX_LABELS:
         raise DataError(f"{sample.name}: {len(sample.classes)} objects are more than a 16-bit label map can number")
-    write_picture(sample, folder)
+    write_image(sample, folder)
     write_atomically(folder / "labels" / f"{sample.name}.png", _png(Image.fromarray(sample.labels.astype(np.uint16))))
 
 
-def write_picture(sample: Sample, folder: Path) -> None:
-    """Write one picture, of 8 bits a colour, into `images/` of a folder."""
+def write_image(sample: Sample, folder: Path) -> None:
+    """Write one image, of 8 bits a colour, into `images/` of a folder."""
     pixels = np.clip(np.rint(sample.image * 255), 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    write_atomically(folder / "images" / f"{sample.name}.png", _png(picture))
+    pillow_image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    write_atomically(folder / "images" / f"{sample.name}.png", _png(pillow_image))
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(pillow_image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=3)
+    pillow_image.save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()

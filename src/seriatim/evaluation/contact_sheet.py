@@ -1,4 +1,4 @@
-"""A contact sheet: pictures of a data set side by side, with the outlines of their objects."""
+"""A contact sheet: images of a data set side by side, with the outlines of their objects."""
 
 import io
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from seriatim.data.samples import Sample
 from seriatim.results.overlay import draw_outlines
 
 CELL = 240
-"""Side of the square that a picture gets, in pixels."""
+"""Side of the square that a image gets, in pixels."""
 
 _CAPTION = 30
 _GAP = 8
@@ -20,16 +20,14 @@ _GAP = 8
 class ContactSheet:
     """Takes some of the samples of a data set as they are read, spread evenly over it, and draws them."""
 
-    def __init__(self, num_pictures: int, most: int = 24, columns: int = 6) -> None:
+    def __init__(self, num_images: int, most: int = 24, columns: int = 6) -> None:
         """
         Args:
-            num_pictures: of the data set.
-            most: pictures on the sheet.
-            columns: pictures side by side.
+            num_images: of the data set.
+            most: images on the sheet.
+            columns: images side by side.
         """
-        self.wanted = set(
-            np.linspace(0, max(num_pictures - 1, 0), min(most, num_pictures)).round().astype(int).tolist()
-        )
+        self.wanted = set(np.linspace(0, max(num_images - 1, 0), min(most, num_images)).round().astype(int).tolist())
         self.columns = columns
         self.cells: list[Image.Image] = []
 
@@ -39,7 +37,7 @@ class ContactSheet:
             self.cells.append(_cell(sample))
 
     def encode(self) -> bytes:
-        """The sheet, as PNG; of no pictures, an empty one."""
+        """The sheet, as PNG; of no images, an empty one."""
         columns = max(1, min(self.columns, len(self.cells)))
         rows = max(1, -(-len(self.cells) // columns))
         width, height = CELL + _GAP, CELL + _CAPTION + _GAP
@@ -54,10 +52,10 @@ class ContactSheet:
 def _cell(sample: Sample) -> Image.Image:
     pixels = np.clip(np.rint(sample.image * 255), 0, 255).astype(np.uint8).transpose(1, 2, 0)
     objects = Instances.from_label_map(sample.labels) if sample.objects is None else sample.objects
-    picture = draw_outlines(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, objects, _thickness(objects.size))
-    picture = ImageOps.contain(picture, (CELL, CELL), Image.Resampling.LANCZOS)
+    thumbnail = draw_outlines(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, objects, _thickness(objects.size))
+    thumbnail = ImageOps.contain(thumbnail, (CELL, CELL), Image.Resampling.LANCZOS)
     cell = Image.new("RGB", (CELL, CELL + _CAPTION), (255, 255, 255))
-    cell.paste(picture, ((CELL - picture.width) // 2, (CELL - picture.height) // 2))
+    cell.paste(thumbnail, ((CELL - thumbnail.width) // 2, (CELL - thumbnail.height) // 2))
     draw, font = ImageDraw.Draw(cell), ImageFont.load_default(11)
     for line, text in enumerate(_caption(sample, len(objects))):
         draw.text((4, CELL + 2 + 13 * line), text, fill=(30, 30, 30), font=font)

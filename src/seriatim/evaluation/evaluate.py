@@ -1,7 +1,7 @@
 """Scores of a model, or of predictions that anybody made, under the official protocols.
 
-Of every picture only the tables of the protocols are kept (`metrics.Tally`), and, where a report will show pictures, its predictions as
-run-length codes; no picture and no label map stays in memory.
+Of every image only the tables of the protocols are kept (`metrics.Evaluator`), and, where a report will show images, its predictions as
+run-length codes; no image and no label map stays in memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,21 +17,21 @@ from seriatim.core.instances import Instance, Instances
 from seriatim.data.readers.coco import CocoSource, WholeTruth
 from seriatim.data.samples import Sample, Source
 from seriatim.evaluation.predictions import (
-    Finder,
     LabelMapFinder,
     ModelFinder,
+    PredictionSource,
     check_class_ids,
     match_classes,
     unwrap,
 )
-from seriatim.metrics import Example, Tally
+from seriatim.metrics import Evaluator, Example
 from seriatim.metrics.protocols import check_protocol
 
 if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor  # predictions of others are evaluated without importing torch
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and of all pictures."""
+"""Called with the number of images done and of all images."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Evaluation:
     """The scores of a data set.
 
     Attributes:
-        indices: numbers of the pictures in the data set, in the order in which they were taken: that of the data set, but in a COCO file
+        indices: numbers of the images in the data set, in the order in which they were taken: that of the data set, but in a COCO file
             that of the ids, as pycocotools takes them, since the order decides between equal scores.
-        names: of the pictures.
+        names: of the images.
         scores: protocol -> the result that its function in `metrics` documents; `per_image`, a list of {`name`, `quality`, numbers of
             the protocol, `targets`, `predictions`}; and, if asked for, `interval`, the 95 % interval under the keys of the headline numbers.
-        num_targets: objects of each picture.
-        num_preds: predictions of each picture.
+        num_targets: objects of each image.
+        num_preds: predictions of each image.
         class_names: of the data set, from class 1.
         judges_classes: whether a prediction had to be of the right class; False where predictions have none, or none that the data
             set knows: then all are taken for one class.
-        kept: predictions of each picture as COCO annotations, if asked for.
+        kept: predictions of each image as COCO annotations, if asked for.
     """
 
     indices: list[int]
@@ -81,11 +81,11 @@ def evaluate_model(
         predictor: the model.
         source: the data set.
         protocols: names of `metrics.PROTOCOLS`.
-        progress: called after every picture.
+        progress: called after every image.
 
     Raises:
         ConfigError: for an unknown protocol.
-        DataError: for a picture that cannot be read.
+        DataError: for a image that cannot be read.
     """
     return evaluate_found(ModelFinder(predictor), source, protocols, progress=progress).scores
 
@@ -93,23 +93,23 @@ def evaluate_model(
 def evaluate_label_maps(
     folder: Path, source: Source, protocols: Sequence[str], progress: Progress | None = None
 ) -> dict[str, dict[str, Any]]:
-    """The scores of the label maps in a folder: for the picture NAME, NAME.png, NAME.labels.png or the same with .tif.
+    """The scores of the label maps in a folder: for the image NAME, NAME.png, NAME.labels.png or the same with .tif.
 
     Args:
-        folder: holds a label map for every picture of the data set.
+        folder: holds a label map for every image of the data set.
         source: the data set.
         protocols: names of `metrics.PROTOCOLS`.
-        progress: called after every picture.
+        progress: called after every image.
 
     Raises:
         ConfigError: for an unknown protocol.
-        DataError: if a label map is missing, damaged or of another size than its picture.
+        DataError: if a label map is missing, damaged or of another size than its image.
     """
     return evaluate_found(LabelMapFinder(folder, source), source, protocols, progress=progress).scores
 
 
 def evaluate_found(
-    finder: Finder,
+    finder: PredictionSource,
     source: Source,
     protocols: Sequence[str],
     num_resamples: int = 0,
@@ -123,18 +123,18 @@ def evaluate_found(
         finder: gives the predictions.
         source: the data set.
         protocols: names of `metrics.PROTOCOLS`.
-        num_resamples: data sets drawn from the pictures for the intervals (see `metrics.Tally.intervals`); 0 for no intervals.
+        num_resamples: data sets drawn from the images for the intervals (see `metrics.Evaluator.intervals`); 0 for no intervals.
         seed: of the draws.
-        keep: keep the predictions, so that pictures can be shown.
-        progress: called after every picture.
+        keep: keep the predictions, so that images can be shown.
+        progress: called after every image.
 
     Raises:
         ConfigError: for an unknown protocol.
-        DataError: for a picture or prediction that cannot be read, or if there is no picture.
+        DataError: for a image or prediction that cannot be read, or if there is no image.
     """
-    tally = Tally(protocols)
+    tally = Evaluator(protocols)
     if not len(source):
-        raise DataError("evaluate: the data hold no pictures")
+        raise DataError("evaluate: the data hold no images")
     class_numbers = match_classes(finder.class_names, source.class_names)
     indices = _official_order(source)
     names, num_targets, num_preds, kept = [], [], [], []
@@ -179,7 +179,7 @@ def make_example(
     class_numbers: Int[np.ndarray, " classes"] | None,
     whole: WholeTruth | None = None,
 ) -> Example:
-    """Truth and predictions of one picture.
+    """Truth and predictions of one image.
 
     Args:
         sample: the truth.
@@ -227,7 +227,7 @@ def _objects_and_crowds(sample: Sample) -> tuple[Instances, Instances]:
 
 
 def _whole_truth(source: Source, index: int, protocols: Sequence[str]) -> WholeTruth | None:
-    """What only a COCO file knows of a picture, where `coco` asks: objects that smaller ones hide, and stated areas."""
+    """What only a COCO file knows of a image, where `coco` asks: objects that smaller ones hide, and stated areas."""
     whole, indices = unwrap(source)
     if "coco" not in protocols or not isinstance(whole, CocoSource):
         return None

@@ -1,6 +1,6 @@
 """Where the predictions that are evaluated come from: a model, label maps in a folder, or a file of COCO results.
 
-Each is a `Finder`: it gives the instances of a picture of the data set, and knows what its classes are called.
+Each is a `PredictionSource`: it gives the instances of a image of the data set, and knows what its classes are called.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor  # predictions of others are evaluated without importing torch
 
 LABEL_MAP_ENDINGS = (".labels.png", ".labels.tif", ".png", ".tif", ".tiff")
-"""What may follow the stem of a picture in the name of its label map, in the order in which they are tried."""
+"""What may follow the stem of a image in the name of its label map, in the order in which they are tried."""
 
 
 @runtime_checkable
-class Finder(Protocol):
-    """Gives the predictions for the pictures of a data set.
+class PredictionSource(Protocol):
+    """Gives the predictions for the images of a data set.
 
     Attributes:
         class_names: of the classes of its instances, from class 1; empty where they have none.
@@ -41,7 +41,7 @@ class Finder(Protocol):
     class_names: tuple[str, ...]
 
     def find(self, index: int, sample: Sample) -> Instances:
-        """The predictions for picture number `index`, which is `sample`."""
+        """The predictions for image number `index`, which is `sample`."""
         ...
 
 
@@ -57,20 +57,20 @@ class ModelFinder:
         self.class_names: tuple[str, ...] = tuple(predictor.class_names)
 
     def find(self, index: int, sample: Sample) -> Instances:
-        """What the model finds in the picture."""
+        """What the model finds in the image."""
         del index
         return self._predictor.predict_values(sample.image)
 
 
 class LabelMapFinder:
-    """Label maps in a folder: for the picture NAME, NAME.png, NAME.labels.png or the same with .tif. They know no classes and no scores."""
+    """Label maps in a folder: for the image NAME, NAME.png, NAME.labels.png or the same with .tif. They know no classes and no scores."""
 
     class_names: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, source: Source) -> None:
         """
         Args:
-            folder: holds a label map for every picture of the data set.
+            folder: holds a label map for every image of the data set.
             source: the data set.
 
         Raises:
@@ -89,10 +89,10 @@ class LabelMapFinder:
         self._paths = [path for path in paths if path is not None]
 
     def find(self, index: int, sample: Sample) -> Instances:
-        """The objects of the picture's label map.
+        """The objects of the image's label map.
 
         Raises:
-            DataError: if it is damaged or of another size than the picture.
+            DataError: if it is damaged or of another size than the image.
         """
         labels = read_label_map(self._paths[index])
         if labels.shape != sample.labels.shape:
@@ -114,23 +114,23 @@ class CocoFinder:
         Args:
             path: a list of results, or a file with images, annotations and categories.
             source: the truth.
-            indices: which of its pictures are evaluated.
+            indices: which of its images are evaluated.
 
         Raises:
-            DataError: if the file is damaged, or none of its pictures or categories is the truth's.
+            DataError: if the file is damaged, or none of its images or categories is the truth's.
         """
         self._results = CocoResults(path, source)
         self._indices = indices
         self.class_names: tuple[str, ...] = source.class_names
 
     def find(self, index: int, sample: Sample) -> Instances:
-        """The results for the picture, in the order of the file."""
+        """The results for the image, in the order of the file."""
         del sample
         return self._results.read(self._indices[index])
 
 
 class NamedCocoFinder:
-    """Results in COCO's format for a data set of another kind, as `seriatim segment` writes them: pictures are matched by name."""
+    """Results in COCO's format for a data set of another kind, as `seriatim segment` writes them: images are matched by name."""
 
     def __init__(self, path: Path, source: Source) -> None:
         """
@@ -139,12 +139,12 @@ class NamedCocoFinder:
             source: the truth.
 
         Raises:
-            DataError: if the file is damaged, or none of its images is a picture of the truth.
+            DataError: if the file is damaged, or none of its images is a image of the truth.
         """
         content = load_json(path)
         if isinstance(content, list):
             raise DataError(
-                f"{path}: a bare list of results has no names of pictures; for data of a kind other than coco give a file with images, "
+                f"{path}: a bare list of results has no names of images; for data of a kind other than coco give a file with images, "
                 "annotations and categories, as `seriatim segment` writes it"
             )
         log = FileProblems(Problems(), path)
@@ -165,10 +165,10 @@ class NamedCocoFinder:
                 self._found[index].append(annotation)
 
     def find(self, index: int, sample: Sample) -> Instances:
-        """The results for the picture, in the order of the file.
+        """The results for the image, in the order of the file.
 
         Raises:
-            DataError: if they are of a picture of another size.
+            DataError: if they are of a image of another size.
         """
         height, width = sample.labels.shape
         size = self._sizes.get(index, (height, width))
@@ -179,22 +179,20 @@ class NamedCocoFinder:
         return Instances(size, [instance for _, instance in draw_all(self._found[index], size, self._log)])
 
     def _match(self, images: list[object], source: Source) -> dict[int, int | None]:
-        """Image id -> number of the picture; None of images that the data set does not have."""
+        """Image id -> number of the image; None of images that the data set does not have."""
         matcher = NameMatcher([Path(f"{source.name(index)}.png") for index in range(len(source))])
         matched: dict[int, int | None] = {}
         for position, image in enumerate(images):
             values = image if isinstance(image, dict) else {}
             number, name = values.get("id"), values.get("file_name")
             if not is_integer(number) or not isinstance(name, str):
-                self._log.add(
-                    f"images[{position}]", f"expected an id and a file_name, came {describe(image)}; left out"
-                )
+                self._log.add(f"images[{position}]", f"expected an id and a file_name, got {describe(image)}; left out")
                 continue
             height, width = values.get("height"), values.get("width")
             index = matcher.find(name)
             matched[number] = None
             if index is None:
-                self._log.add(f"image {number}", f"{describe(name)} is no picture of the data; left out")
+                self._log.add(f"image {number}", f"{describe(name)} is no image of the data; left out")
             elif not (is_integer(height) and is_integer(width) and height > 0 and width > 0):
                 self._log.add(f"image {number}", "has no height and width; left out")
             elif index in self._sizes:
@@ -204,15 +202,15 @@ class NamedCocoFinder:
                 self._sizes[index] = (height, width)
         if not self._sizes:
             raise DataError(
-                f"{self._path}: none of its {len(images)} images is a picture of the data; names are compared, such as {source.name(0)!r}"
+                f"{self._path}: none of its {len(images)} images is a image of the data; names are compared, such as {source.name(0)!r}"
             )
         missing = [source.name(index) for index in range(len(source)) if index not in self._sizes]
         if missing:
-            self._log.add("", f"has no image for {len(missing)} pictures, such as {missing[0]}; taken as nothing found")
+            self._log.add("", f"has no image for {len(missing)} images, such as {missing[0]}; taken as nothing found")
         return matched
 
 
-def open_predictions(path: Path, source: Source) -> Finder:
+def open_predictions(path: Path, source: Source) -> PredictionSource:
     """What `--predictions` names: a folder of label maps, or a file of COCO results.
 
     Raises:
@@ -260,7 +258,7 @@ def check_class_ids(instances: Instances, num_classes: int, name: str) -> None:
     """Refuse predictions of a class that has no name.
 
     Raises:
-        ConfigError: naming the picture.
+        ConfigError: naming the image.
     """
     beyond = [one for one in instances.class_ids.tolist() if not 1 <= one <= num_classes]
     if beyond:

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file that needs nothing else, with tables, intervals, and pictures beside their truth."""
+"""The report of an evaluation: one HTML file that needs nothing else, with tables, intervals, and images beside their truth."""
 
 import base64
 import io
@@ -22,10 +22,10 @@ from seriatim.metrics.overlap import overlap_label_maps
 from seriatim.results.overlay import as_shown
 
 MANY = 12
-"""Pictures from which on three of each kind are shown, not one."""
+"""Images from which on three of each kind are shown, not one."""
 
 SIDE = 640
-"""Longer side of a shown picture in pixels, roughly."""
+"""Longer side of a shown image in pixels, roughly."""
 
 OUTLINE = 3
 """Width of outlines in shown pixels."""
@@ -34,18 +34,18 @@ RIGHT, WRONG, MISSED = (86, 180, 233), (255, 140, 0), (240, 80, 170)
 """Colours of outlines that people with any colour vision tell apart."""
 
 TITLES = {"best": "Best", "median": "In the middle", "worst": "Worst"}
-"""Kinds of shown pictures, in the order in which they are shown."""
+"""Kinds of shown images, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
-class ShownPicture:
-    """A picture that the report shows.
+class ShownImage:
+    """A image that the report shows.
 
     Attributes:
         kind: a key of `TITLES`.
-        name: of the picture.
+        name: of the image.
         quality: by which it was chosen.
-        truth: the picture with the outlines of the truth, as WebP.
+        truth: the image with the outlines of the truth, as WebP.
         prediction: the same with those of the predictions.
         num_targets: objects.
         num_preds: predictions.
@@ -62,10 +62,10 @@ class ShownPicture:
     num_right: int
 
 
-def choose_pictures(qualities: Sequence[float | None]) -> list[tuple[str, int]]:
-    """Kind and number of the pictures to show: one best, median and worst, of many three each; none twice.
+def choose_images(qualities: Sequence[float | None]) -> list[tuple[str, int]]:
+    """Kind and number of the images to show: one best, median and worst, of many three each; none twice.
 
-    >>> choose_pictures([0.1, 0.9, None, 0.5])
+    >>> choose_images([0.1, 0.9, None, 0.5])
     [('best', 1), ('median', 3), ('worst', 0)]
     """
     known = [(quality, index) for index, quality in enumerate(qualities) if quality is not None]
@@ -83,27 +83,27 @@ def choose_pictures(qualities: Sequence[float | None]) -> list[tuple[str, int]]:
     return [(kind, index) for kind in TITLES for index in order if chosen.get(index) == kind]
 
 
-def show_pictures(evaluation: Evaluation, source: Source) -> list[ShownPicture]:
-    """The pictures that stand for the first protocol's quality, each read again and drawn with its kept predictions.
+def show_images(evaluation: Evaluation, source: Source) -> list[ShownImage]:
+    """The images that stand for the first protocol's quality, each read again and drawn with its kept predictions.
 
     Args:
         evaluation: with kept predictions.
         source: that was evaluated.
 
     Raises:
-        DataError: for a picture that cannot be read.
+        DataError: for a image that cannot be read.
     """
     ratings = next(iter(evaluation.scores.values()))["per_image"]
     shown = []
-    for kind, index in choose_pictures([rating["quality"] for rating in ratings]):
+    for kind, index in choose_images([rating["quality"] for rating in ratings]):
         sample = source.read(evaluation.indices[index])
         found = Instances.from_coco(evaluation.kept[index], (sample.labels.shape[0], sample.labels.shape[1]))
-        shown.append(draw_picture(kind, sample, found, ratings[index]["quality"]))
+        shown.append(draw_image(kind, sample, found, ratings[index]["quality"]))
     return shown
 
 
-def draw_picture(kind: str, sample: Sample, found: Instances, quality: float) -> ShownPicture:
-    """A picture with the outlines of its truth, and with those of its predictions.
+def draw_image(kind: str, sample: Sample, found: Instances, quality: float) -> ShownImage:
+    """A image with the outlines of its truth, and with those of its predictions.
 
     Right are objects and predictions with IoU of at least 0.5, of predictions that overlap the earlier keeping the pixel; the others are
     missed and wrong.
@@ -115,7 +115,7 @@ def draw_picture(kind: str, sample: Sample, found: Instances, quality: float) ->
     found_targets[overlap.targets[agree]] = True
     right_preds[overlap.preds[agree]] = True
     pixels = as_shown((np.clip(sample.image, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
-    return ShownPicture(
+    return ShownImage(
         kind,
         sample.name,
         quality,
@@ -150,7 +150,7 @@ def _draw(
 
 
 def _scaled(instance: Instance, down: float, across: float) -> Instance:
-    """The instance in a picture of another size, by the nearest pixel."""
+    """The instance in a image of another size, by the nearest pixel."""
     y0, x0, y1, x1 = instance.box
     rows, columns = (
         np.arange(int(np.floor(first * factor)), int(np.ceil(last * factor)))
@@ -162,21 +162,21 @@ def _scaled(instance: Instance, down: float, across: float) -> Instance:
     return Instance(box, instance.mask[np.ix_(from_rows, from_columns)])
 
 
-def render_report(evaluation: Evaluation, facts: Mapping[str, str], shown: Sequence[ShownPicture]) -> bytes:
+def render_report(evaluation: Evaluation, facts: Mapping[str, str], shown: Sequence[ShownImage]) -> bytes:
     """The report as one HTML file.
 
     Args:
         evaluation: its numbers.
         facts: what was evaluated, when and how, in the order in which it is shown.
-        shown: pictures, see `show_pictures`.
+        shown: images, see `show_images`.
     """
     first = next(iter(evaluation.scores))
     title = f"{facts.get('model') or facts.get('predictions', 'Predictions')} on {facts.get('data', 'data')}"
     body = [
         f"<header><h1>{escape(title)}</h1>{_facts(facts)}</header>",
         *(_protocol(name, result, evaluation) for name, result in evaluation.scores.items()),
-        _pictures(shown, first),
-        _all_pictures(evaluation, first),
+        _images(shown, first),
+        _all_images(evaluation, first),
     ]
     before_title, before_body, after = _PAGE.split("@@")
     return "".join([before_title, escape(title), before_body, *body, after]).encode()
@@ -225,7 +225,7 @@ def _classes(table: ClassTable) -> str:
     return f"<h3>Classes</h3><table><thead><tr><th>class{head}</thead><tbody>{rows}</tbody></table>"
 
 
-def _pictures(shown: Sequence[ShownPicture], protocol: str) -> str:
+def _images(shown: Sequence[ShownImage], protocol: str) -> str:
     if not shown:
         return ""
     legend = "".join(
@@ -238,12 +238,12 @@ def _pictures(shown: Sequence[ShownPicture], protocol: str) -> str:
         if any(one.kind == kind for one in shown)
     ]
     return (
-        f"<section><h2>Pictures</h2><p class=legend>{legend}<span>right: IoU of at least 0.5; sorted by the quality under "
+        f"<section><h2>Images</h2><p class=legend>{legend}<span>right: IoU of at least 0.5; sorted by the quality under "
         f"{escape(protocol)}</span></p><div class=kinds>{''.join(cards)}</div></section>"
     )
 
 
-def _card(one: ShownPicture) -> str:
+def _card(one: ShownImage) -> str:
     caption = (
         f"{one.num_targets} objects, {one.num_preds} predictions, {one.num_right} right; quality {one.quality:.4f}"
     )
@@ -255,11 +255,11 @@ def _card(one: ShownPicture) -> str:
     )
 
 
-def _data(picture: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(picture).decode()}"
+def _data(encoded: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(encoded).decode()}"
 
 
-def _all_pictures(evaluation: Evaluation, first: str) -> str:
+def _all_images(evaluation: Evaluation, first: str) -> str:
     qualities = [rating["quality"] for rating in evaluation.scores[first]["per_image"]]
     order = sorted(range(len(qualities)), key=lambda k: (qualities[k] is None, -(qualities[k] or 0.0), k))
     names = list(evaluation.scores)
@@ -272,14 +272,14 @@ def _all_pictures(evaluation: Evaluation, first: str) -> str:
         counts = f"<td class=num>{evaluation.num_targets[index]}<td class=num>{evaluation.num_preds[index]}"
         rows.append(f"<tr><td>{escape(evaluation.names[index])}{counts}{cells}")
     return (
-        f"<section><h2>All {len(order)} pictures</h2>{_histogram([one for one in qualities if one is not None], first)}"
-        f"<table><thead><tr><th>picture<th class=num>objects<th class=num>predictions{head}</thead>"
+        f"<section><h2>All {len(order)} images</h2>{_histogram([one for one in qualities if one is not None], first)}"
+        f"<table><thead><tr><th>image<th class=num>objects<th class=num>predictions{head}</thead>"
         f"<tbody>{''.join(rows)}</tbody></table></section>"
     )
 
 
 def _histogram(qualities: Sequence[float], protocol: str) -> str:
-    """How many pictures have which quality, in twenty steps from 0 to 1."""
+    """How many images have which quality, in twenty steps from 0 to 1."""
     if not qualities:
         return ""
     counts, _ = np.histogram(np.clip(qualities, 0, 1), 20, (0, 1))
@@ -290,9 +290,9 @@ def _histogram(qualities: Sequence[float], protocol: str) -> str:
         if (height := 76 * count / int(counts.max())) > 0
     )
     return (
-        f'<figure class=histogram><svg viewBox="0 0 400 96" role="img" aria-label="quality of the pictures">{bars}'
+        f'<figure class=histogram><svg viewBox="0 0 400 96" role="img" aria-label="quality of the images">{bars}'
         '<line x1="0" y1="80.5" x2="400" y2="80.5"/><text x="0" y="94">0</text><text x="200" y="94" text-anchor="middle">0.5</text>'
-        f'<text x="400" y="94" text-anchor="end">1</text></svg><figcaption>pictures by quality under {escape(protocol)}</figcaption></figure>'
+        f'<text x="400" y="94" text-anchor="end">1</text></svg><figcaption>images by quality under {escape(protocol)}</figcaption></figure>'
     )
 
 

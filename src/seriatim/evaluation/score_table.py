@@ -15,7 +15,7 @@ class Row(NamedTuple):
     Attributes:
         name: keys of the result, joined by spaces.
         value: None where the protocol leaves it open.
-        spread: standard deviation over the pictures, where the protocol gives it.
+        spread: standard deviation over the images, where the protocol gives it.
         interval: [low, high], where it was asked for and is known.
     """
 

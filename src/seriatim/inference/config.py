@@ -8,7 +8,7 @@ from seriatim.core.config import Config
 
 
 class CRFConfig(Config):
-    """The dense CRF that refines outlines on request (`inference/refinement.py`); lengths in median diameters of a picture's objects."""
+    """The dense CRF that refines outlines on request (`inference/refinement.py`); lengths in median diameters of a image's objects."""
 
     certainty: float = Field(default=0.8, gt=0.5, lt=1)
     """Probability that a found mask is right in a pixel."""
@@ -32,7 +32,7 @@ class InferenceConfig(Config):
     """Tiles, their joining, and which objects count."""
 
     tile_size: int = Field(default=256, ge=64, multiple_of=32)
-    """Side of a tile in pixels, as the network sees them; larger pictures are cut into overlapping tiles."""
+    """Side of a tile in pixels, as the network sees them; larger images are cut into overlapping tiles."""
     overlap: int = Field(default=64, ge=0)
     """Least overlap of neighbouring tiles in pixels; an object smaller than this is seen whole by at least one tile."""
     tile_batch: int = Field(default=4, ge=1)
@@ -46,7 +46,7 @@ class InferenceConfig(Config):
     solid: bool = False
     """Every object is its largest connected part, with its holes filled."""
     min_area: int = Field(default=1, ge=1)
-    """Objects with fewer pixels of the original picture are dropped."""
+    """Objects with fewer pixels of the original image are dropped."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network."""
     crf: CRFConfig = CRFConfig()
@@ -55,5 +55,5 @@ class InferenceConfig(Config):
     @model_validator(mode="after")
     def _overlap_fits(self) -> "InferenceConfig":
         if 2 * self.overlap > self.tile_size:
-            raise ValueError(f"overlap: at most half of tile_size ({self.tile_size // 2}), came {self.overlap}")
+            raise ValueError(f"overlap: at most half of tile_size ({self.tile_size // 2}), got {self.overlap}")
         return self

@@ -35,7 +35,7 @@ class ModelDescription(Config):
     model: ModelSettings
     """The network."""
     preparation: PreparationConfig = PreparationConfig()
-    """What is done to a picture first."""
+    """What is done to a image first."""
     inference: InferenceConfig = InferenceConfig()
     """How the network is used."""
     class_names: tuple[str, ...] = Field(default=("object",), min_length=1)
@@ -82,7 +82,7 @@ def _bare_card(description: ModelDescription, network: nn.Module) -> str:
     count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     return (
         f"# {description.model.name}: {', '.join(description.class_names)}\n\n"
-        f"A network of {count:.1f} million parameters, written by seriatim. Use it with `seriatim segment PICTURE --model FOLDER --out RESULTS`.\n"
+        f"A network of {count:.1f} million parameters, written by seriatim. Use it with `seriatim segment IMAGE --model FOLDER --out RESULTS`.\n"
     )
 
 
@@ -100,7 +100,7 @@ def read_description(folder: Path) -> ModelDescription:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is no JSON file: {error}") from None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: expected an object, came {type(values).__name__}")
+        raise CheckpointError(f"{path}: expected an object, got {type(values).__name__}")
     try:
         return ModelDescription.parse(values, str(path))
     except ConfigError as error:

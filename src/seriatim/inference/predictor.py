@@ -1,6 +1,6 @@
-"""`load` and `Predictor`: pictures in, objects in the order found out, at the size of the picture.
+"""`load` and `Predictor`: images in, objects in the order found out, at the size of the image.
 
-A picture is prepared, brought to the scale of the network if the model asks for that, and cut into tiles where it is large. `encode` runs
+A image is prepared, brought to the scale of the network if the model asks for that, and cut into tiles where it is large. `encode` runs
 once for a batch of tiles, then `step` until every tile has ended; tiles that have ended leave the batch.
 """
 
@@ -25,11 +25,11 @@ from seriatim.inference.config import InferenceConfig as InferenceConfig
 from seriatim.inference.model_folder import ModelDescription, read_model_folder
 from seriatim.inference.refinement import refine_instances
 from seriatim.inference.scale import estimate_scale
-from seriatim.inference.tiling import Claims, Joiner, plan_tiles
+from seriatim.inference.tiling import OverlapResolver, TileMerger, plan_tiles
 from seriatim.inference.zoo import find_model_folder
 from seriatim.models import catalogue
 
-Picture = str | Path | Image.Image | np.ndarray
+ImageInput = str | Path | Image.Image | np.ndarray
 """A file, or pixels as a person sees them: Pillow's, or uint8, uint16, float or bool of HxW, HxWx3 or HxWx4."""
 
 Progress = Callable[[int, int], None]
@@ -72,11 +72,11 @@ def choose_device(name: str) -> torch.device:
 
 
 class Predictor:
-    """A network and everything needed to use it on pictures of any kind and size.
+    """A network and everything needed to use it on images of any kind and size.
 
     Attributes:
         network: put into evaluation mode while it is used.
-        description: how pictures are prepared and the network is used.
+        description: how images are prepared and the network is used.
         class_names: of the classes, from class 1.
         crf: whether a dense CRF refines the outlines (`inference/refinement.py`).
     """
@@ -118,23 +118,23 @@ class Predictor:
         """Where the network is."""
         return next(self.network.parameters()).device
 
-    def predict(self, image: Picture, progress: Progress | None = None) -> Instances:
-        """The objects of a picture, in the order found; none overlaps another.
+    def predict(self, image: ImageInput, progress: Progress | None = None) -> Instances:
+        """The objects of a image, in the order found; none overlaps another.
 
         Args:
-            image: see `Picture`; EXIF orientation of files and Pillow's pictures is applied.
+            image: see `Image`; EXIF orientation of files and Pillow's images is applied.
             progress: called after every tile.
 
         Raises:
-            ImageError: if a file cannot be read as a picture.
-            ShapeError: if an array is no picture.
+            ImageError: if a file cannot be read as a image.
+            ShapeError: if an array is no image.
         """
         return self.predict_values(_values(image), progress)
 
-    def stream(self, image: Picture, progress: Progress | None = None) -> Iterator[Instance]:
+    def stream(self, image: ImageInput, progress: Progress | None = None) -> Iterator[Instance]:
         """The same objects in the same order, each as soon as it is certain.
 
-        A picture that fits into one tile is seen step by step; in a larger one objects come after each row of tiles. With the CRF, which
+        A image that fits into one tile is seen step by step; in a larger one objects come after each row of tiles. With the CRF, which
         looks at all objects together, they come at the end.
 
         Args:
@@ -150,15 +150,15 @@ class Predictor:
     def predict_values(
         self, image: Float32[np.ndarray, "channels height width"], progress: Progress | None = None
     ) -> Instances:
-        """The objects of a picture as data sets hold it: values in 0..1, channels first, not yet prepared."""
+        """The objects of a image as data sets hold it: values in 0..1, channels first, not yet prepared."""
         return Instances((image.shape[1], image.shape[2]), self._stream(image, progress))
 
     def prepared(
         self, values: Float32[np.ndarray, "channels height width"]
     ) -> Float32[np.ndarray, "prepared new_height new_width"]:
-        """The picture as the network sees it before it is cut into tiles: its channels, brightness and polarity, at the network's scale.
+        """The image as the network sees it before it is cut into tiles: its channels, brightness and polarity, at the network's scale.
 
-        Where the model asks for a diameter of the objects, the network looks at parts of the picture to estimate the scale.
+        Where the model asks for a diameter of the objects, the network looks at parts of the image to estimate the scale.
 
         Args:
             values: as data sets hold them, in 0..1; 1, 3 or 4 channels, the fourth transparency unless the network takes 4.
@@ -167,10 +167,10 @@ class Predictor:
             As many channels as the network takes; as many pixels as `values` unless the description asks for a diameter or a longest side.
 
         Raises:
-            ShapeError: if the picture has another number of channels, or no pixel.
+            ShapeError: if the image has another number of channels, or no pixel.
         """
         if len(values) not in (1, 3, 4) or not values.size:
-            raise ShapeError(f"values: expected 1, 3 or 4 channels of at least one pixel, came shape {values.shape}")
+            raise ShapeError(f"values: expected 1, 3 or 4 channels of at least one pixel, got shape {values.shape}")
         preparation = self.description.preparation
         prepared = prepare(values, preparation)
         size = (prepared.shape[1], prepared.shape[2])
@@ -181,7 +181,7 @@ class Predictor:
         return rescale(prepared, shrunk_size(size, preparation))
 
     def predict_prepared(self, image: Float32[np.ndarray, "channels height width"]) -> Instances:
-        """The objects of a picture that has the channels, brightness, polarity and scale of the network already."""
+        """The objects of a image that has the channels, brightness, polarity and scale of the network already."""
         size = (image.shape[1], image.shape[2])
         with self.evaluating():
             return Instances(size, self._stream_prepared(image, size, None))
@@ -225,10 +225,10 @@ class Predictor:
         settings = self.description.inference
         scaled = (prepared.shape[1], prepared.shape[2])
         rows = plan_tiles(scaled, settings.tile_size, settings.overlap, MULTIPLE)
-        claims = Claims(size, settings.max_hidden, settings.min_area, settings.solid)
+        resolver = OverlapResolver(size, settings.max_hidden, settings.min_area, settings.solid)
         if len(rows) == len(rows[0]) == 1:
             for _, instance in self._segment_tiles(prepared, rows[0], size):
-                claimed = claims.claim(instance)
+                claimed = resolver.claim(instance)
                 if claimed is not None:
                     yield claimed
             if progress is not None:
@@ -236,7 +236,7 @@ class Predictor:
             return
         shrink = min(size[0] / scaled[0], size[1] / scaled[1])
         margin = max(1, round(settings.border_margin * shrink))
-        joiner = Joiner(
+        merger = TileMerger(
             [[_original_box(box, scaled, size) for box in row] for row in rows], margin, settings.join_overlap
         )
         done, total = 0, sum(len(row) for row in rows)
@@ -249,8 +249,8 @@ class Predictor:
                 done += len(batch)
                 if progress is not None:
                     progress(done, total)
-            for instance in joiner.add_row(found):
-                claimed = claims.claim(instance)
+            for instance in merger.add_row(found):
+                claimed = resolver.claim(instance)
                 if claimed is not None:
                     yield claimed
 
@@ -260,7 +260,7 @@ class Predictor:
     def _segment_tiles(
         self, prepared: Float32[np.ndarray, "channels height width"], boxes: Sequence[Box], size: Size
     ) -> Iterator[tuple[int, Instance]]:
-        """Tile number and object, step by step; boxes in pixels of `prepared`, objects in pixels of the picture of `size`."""
+        """Tile number and object, step by step; boxes in pixels of `prepared`, objects in pixels of the image of `size`."""
         scaled = (prepared.shape[1], prepared.shape[2])
         crops = np.stack([pad_tile(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in boxes])
         for index, instance, probs in self._steps(torch.from_numpy(crops)):
@@ -307,14 +307,14 @@ class Predictor:
         return memory.select(chosen), state.select(chosen)
 
 
-def _values(image: Picture) -> Float32[np.ndarray, "channels height width"]:
+def _values(image: ImageInput) -> Float32[np.ndarray, "channels height width"]:
     if isinstance(image, str | Path):
         return to_float_image(read_pixels(Path(image)), str(image))
     if isinstance(image, Image.Image):
         return to_float_image(from_pillow(image))
     if isinstance(image, np.ndarray):
         return to_float_image(image)
-    raise ShapeError(f"image: expected a path, a Pillow picture or a numpy array, came {type(image).__name__}")
+    raise ShapeError(f"image: expected a path, a Pillow image or a numpy array, got {type(image).__name__}")
 
 
 def pad_tile(
@@ -326,7 +326,7 @@ def pad_tile(
 
 
 def _place(instance: Instance, box: Box) -> Instance | None:
-    """The object of a tile at `box`, in pixels of the picture; what lies in the padding is cut off."""
+    """The object of a tile at `box`, in pixels of the image; what lies in the padding is cut off."""
     inside = instance.mask[: max(box[2] - box[0] - instance.box[0], 0), : max(box[3] - box[1] - instance.box[1], 0)]
     return _moved(instance, inside, (box[0] + instance.box[0], box[1] + instance.box[1]))
 
@@ -334,7 +334,7 @@ def _place(instance: Instance, box: Box) -> Instance | None:
 def _place_scaled(
     instance: Instance, probs: Float[Tensor, "height width"], box: Box, scaled: Size, size: Size, threshold: float
 ) -> Instance | None:
-    """The object of a tile of the scaled picture, in pixels of the original: probabilities inside its box, resampled."""
+    """The object of a tile of the scaled image, in pixels of the original: probabilities inside its box, resampled."""
     found = (instance.box[0] + box[0], instance.box[1] + box[1], instance.box[2] + box[0], instance.box[3] + box[1])
     tile, reach = _original_box(box, scaled, size), _original_box(found, scaled, size)
     y0, x0 = max(reach[0] - 1, tile[0]), max(reach[1] - 1, tile[1])
@@ -376,7 +376,7 @@ def _neighbours(places: np.ndarray, extent: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _original_box(box: Box, scaled: Size, size: Size) -> Box:
-    """The pixels of the original picture whose centres lie in a box of the scaled one."""
+    """The pixels of the original image whose centres lie in a box of the scaled one."""
     if scaled == size:
         return box
     edges = [int(np.ceil(edge * size[axis % 2] / scaled[axis % 2] - 0.5)) for axis, edge in enumerate(box)]

@@ -7,8 +7,8 @@ instance CRF of DIN, with the kernels of Kraehenbuehl & Koltun (2011):
                                   log (1 - certainty)         if l is the background, or an object within reach of i
                                   -infinity                   otherwise
 
-Three things make it work for hundreds of objects of any size. Lengths are counted in median diameters of the picture's objects. Objects that
-are out of each other's reach share a label (a greedy colouring), so that a picture of 300 nuclei needs about ten. Large pictures are done in
+Three things make it work for hundreds of objects of any size. Lengths are counted in median diameters of the image's objects. Objects that
+are out of each other's reach share a label (a greedy colouring), so that a image of 300 nuclei needs about ten. Large images are done in
 blocks that overlap by twice the reach. An object that would lose all its pixels stays as it was: the refinement neither finds nor drops any.
 """
 
@@ -36,10 +36,10 @@ def refine_instances(
     solid: bool = False,
     device: torch.device | str = "cpu",
 ) -> Instances:
-    """The same objects in the same order, their outlines moved to where the picture changes.
+    """The same objects in the same order, their outlines moved to where the image changes.
 
     Args:
-        values: the picture, 0..1, as the network was given it but at the size of the instances.
+        values: the image, 0..1, as the network was given it but at the size of the instances.
         instances: none overlapping another (of two that do, the earlier keeps the pixels).
         config: see `CRFConfig`.
         solid: every object is its largest connected part, with its holes filled.
@@ -125,7 +125,7 @@ def unary_logits(
 
 
 def grow(box: Box, margin: int, size: Size) -> Box:
-    """A box that reaches further by `margin` on every side, within the picture."""
+    """A box that reaches further by `margin` on every side, within the image."""
     return (
         max(box[0] - margin, 0),
         max(box[1] - margin, 0),
@@ -142,7 +142,7 @@ def _within(box: Box, frame: Box) -> Box:
 
 
 def _blocks(size: Size, margin: int) -> Iterator[tuple[Box, Box]]:
-    """Blocks that cover a picture, each with the part of it that counts."""
+    """Blocks that cover a image, each with the part of it that counts."""
     for y0 in range(0, size[0], BLOCK):
         for x0 in range(0, size[1], BLOCK):
             core = (y0, x0, min(y0 + BLOCK, size[0]), min(x0 + BLOCK, size[1]))

@@ -1,4 +1,4 @@
-"""How large the objects of a picture are, as the network itself sees it, and the scale that follows from that."""
+"""How large the objects of a image are, as the network itself sees it, and the scale that follows from that."""
 
 from collections.abc import Callable
 
@@ -23,9 +23,9 @@ def estimate_scale(
     diameter: float,
     dense_maps: Callable[[Float32[np.ndarray, "windows channels height width"]], DenseMaps],
 ) -> float:
-    """The factor by which the picture is to be rescaled so that its median object has `diameter`; 1 where it is near enough.
+    """The factor by which the image is to be rescaled so that its median object has `diameter`; 1 where it is near enough.
 
-    Up to four windows spread over the picture are looked at, once at its own scale and, if that proves far from the right one, once more at
+    Up to four windows spread over the image are looked at, once at its own scale and, if that proves far from the right one, once more at
     the scale found. Every object has one vote: the diameter at the best seed within its radius.
 
     Args:
@@ -68,7 +68,7 @@ def predicted_diameters(maps: DenseMaps, size: tuple[int, int]) -> Float[np.ndar
 def _windows(
     image: Float32[np.ndarray, "channels height width"], scale: float
 ) -> Float32[np.ndarray, "windows channels window_height window_width"]:
-    """One to four windows at `scale`, in the picture's quarters, or all of a picture that is small."""
+    """One to four windows at `scale`, in the image's quarters, or all of a image that is small."""
     spans = []
     for extent in image.shape[1:]:
         wanted = round(WINDOW / scale)

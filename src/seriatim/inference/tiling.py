@@ -22,15 +22,15 @@ from seriatim.core.shapes import Box, Size, box_slices, intersect_boxes
 
 
 def plan_tiles(size: Size, tile: int, overlap: int, multiple: int = 32) -> list[list[Box]]:
-    """Rows of tiles of one size that cover a picture, spread evenly, neighbours sharing at least `overlap` pixels.
+    """Rows of tiles of one size that cover a image, spread evenly, neighbours sharing at least `overlap` pixels.
 
     The tiles are as few as possible and then as small as that allows, in steps of `multiple`.
 
     Args:
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
         tile: largest side of a tile.
         overlap: at most half of `tile`.
-        multiple: of which the side of a tile is one, unless the picture is smaller.
+        multiple: of which the side of a tile is one, unless the image is smaller.
 
     >>> plan_tiles((100, 300), 256, 64)
     [[(0, 0, 100, 192), (0, 108, 100, 300)]]
@@ -64,7 +64,7 @@ class _Part:
         return self.tile, self.position
 
 
-class Joiner:
+class TileMerger:
     """Takes the rows of tiles one by one and hands on the objects that can no longer change."""
 
     def __init__(self, rows: Sequence[Sequence[Box]], margin: int = 2, join_overlap: float = 0.4) -> None:
@@ -87,7 +87,7 @@ class Joiner:
         """The objects that are certain now, tiles in reading order, then in the order found.
 
         Args:
-            found: of every tile of the next row, boxes in pixels of the picture, in the order found.
+            found: of every tile of the next row, boxes in pixels of the image, in the order found.
         """
         row = self._next_row
         self._next_row += 1
@@ -300,13 +300,13 @@ def _cores(rows: Sequence[Sequence[Box]]) -> list[Box]:
     return cores
 
 
-class Claims:
+class OverlapResolver:
     """Leaves each contested pixel to the object that was found first."""
 
     def __init__(self, size: Size, max_hidden: float = 0.5, min_area: int = 1, solid: bool = False) -> None:
         """
         Args:
-            size: (height, width) of the picture.
+            size: (height, width) of the image.
             max_hidden: an object is dropped if more than this share of it is taken.
             min_area: an object is dropped if fewer pixels are left to it.
             solid: an object is its largest connected part, with its holes filled.

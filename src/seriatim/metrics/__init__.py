@@ -2,6 +2,6 @@
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.protocols import PROTOCOLS, evaluate
-from seriatim.metrics.tally import Tally
+from seriatim.metrics.tally import Evaluator
 
-__all__ = ["PROTOCOLS", "Example", "Tally", "evaluate"]
+__all__ = ["PROTOCOLS", "Evaluator", "Example", "evaluate"]

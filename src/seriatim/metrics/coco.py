@@ -36,7 +36,7 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 """Smallest and largest number of pixels: all, small, medium, large."""
 
-MOST_PREDICTIONS = (1, 10, 100)
+MAX_PREDICTIONS = (1, 10, 100)
 """Best predictions of a class in an image that are looked at for AR1, AR10 and AR100; all other numbers take 100."""
 
 
@@ -100,7 +100,7 @@ def _tabulate(example: Example) -> _Table:
     for class_id in np.unique(np.concatenate([truth.classes, example.pred_classes])).tolist():
         targets = np.flatnonzero(truth.classes == class_id)
         preds = np.flatnonzero(example.pred_classes == class_id)
-        preds = preds[np.argsort(-example.pred_scores[preds], kind="stable")[: MOST_PREDICTIONS[-1]]]
+        preds = preds[np.argsort(-example.pred_scores[preds], kind="stable")[: MAX_PREDICTIONS[-1]]]
         shared = truth.intersections[np.ix_(preds, targets)]
         areas = pred_areas[preds][:, None]
         unions = np.where(truth.crowd[targets], areas, areas + truth.areas[targets] - shared)
@@ -172,7 +172,7 @@ class _Ranking:
         num_right = np.zeros((6, len(THRESHOLDS), len(tables)))
         for index, part in parts:
             num_targets[:, index] = part.num_targets
-            for place, most in enumerate(MOST_PREDICTIONS):
+            for place, most in enumerate(MAX_PREDICTIONS):
                 num_right[place, :, index] = part.right[0, :, :most].sum(axis=1)
             num_right[3:, :, index] = part.right[1:].sum(axis=2)
         order = np.argsort(-np.concatenate([part.scores for _, part in parts]), kind="stable")

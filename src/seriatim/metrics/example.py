@@ -238,7 +238,7 @@ class Example:
             labels, count = keep_gaps(np.asarray(labels), self.size, given)
         scores = given["pred_scores"]
         if scores is not None and not np.isfinite(scores).all():
-            raise DataError("pred_scores: expected finite numbers, came NaN or infinity")
+            raise DataError("pred_scores: expected finite numbers, got NaN or infinity")
         self._set("pred_masks", masks)
         self._set("pred_labels", labels)
         self._set("pred_scores", np.ones(count) if scores is None else scores.astype(np.float64))

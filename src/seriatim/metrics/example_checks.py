@@ -21,10 +21,10 @@ def read_numbers(values: Any, where: str, kinds: str) -> np.ndarray | None:
         return None
     array = np.asarray(values)
     if array.ndim != 1:
-        raise ShapeError(f"{where}: expected one axis, came shape {array.shape}")
+        raise ShapeError(f"{where}: expected one axis, got shape {array.shape}")
     if array.dtype.kind not in kinds and len(array):
         expected = {"b": "bool", "iu": "integers", "fiu": "numbers"}[kinds]
-        raise ShapeError(f"{where}: expected {expected}, came dtype {array.dtype}")
+        raise ShapeError(f"{where}: expected {expected}, got dtype {array.dtype}")
     return array
 
 
@@ -34,14 +34,14 @@ def read_classes(values: np.ndarray | None, count: int, where: str) -> Int64[np.
         return np.ones(count, dtype=np.int64)
     values = values.astype(np.int64)
     if (values < 0).any():
-        raise DataError(f"{where}: expected classes from 0, came {values.min()}")
+        raise DataError(f"{where}: expected classes from 0, got {values.min()}")
     return values
 
 
 def read_floats(values: np.ndarray | None, where: str) -> Float64[np.ndarray, " count"] | None:
     """Numbers, infinite ones among them, but no NaN."""
     if values is not None and np.isnan(values).any():
-        raise DataError(f"{where}: expected numbers, came NaN")
+        raise DataError(f"{where}: expected numbers, got NaN")
     return None if values is None else values.astype(np.float64)
 
 
@@ -49,7 +49,7 @@ def read_plane(values: Any, size: Size) -> Bool[np.ndarray, "height width"]:
     """The void pixels."""
     plane = np.asarray(values)
     if plane.shape != size or plane.dtype != bool:
-        raise ShapeError(f"void: expected bool {size}, came {plane.dtype} {plane.shape}")
+        raise ShapeError(f"void: expected bool {size}, got {plane.dtype} {plane.shape}")
     return plane
 
 
@@ -64,7 +64,7 @@ def size_of_masks(masks: Any, where: str) -> Size:
         raise DataError(f"{where}[0]: expected a run-length code with a size of two numbers")
     planes = np.asarray(masks)
     if planes.ndim != 3:
-        raise ShapeError(f"{where}: expected bool (masks, height, width), came {planes.dtype} {planes.shape}")
+        raise ShapeError(f"{where}: expected bool (masks, height, width), got {planes.dtype} {planes.shape}")
     return planes.shape[1], planes.shape[2]
 
 
@@ -79,7 +79,7 @@ def read_masks(masks: Any, size: Size, where: str) -> Any:
         return np.zeros((0, *size), dtype=bool)
     if planes.ndim != 3 or planes.shape[1:] != size or planes.dtype != bool:
         kind = "predictions" if where == "pred_masks" else "targets"
-        raise ShapeError(f"{where}: expected bool ({kind}, {size[0]}, {size[1]}), came {planes.dtype} {planes.shape}")
+        raise ShapeError(f"{where}: expected bool ({kind}, {size[0]}, {size[1]}), got {planes.dtype} {planes.shape}")
     return planes
 
 
@@ -97,7 +97,7 @@ def check_counts(given: Numbers, count: int, what: str) -> None:
     """Everything given has one entry a prediction or target."""
     for name, values in given.items():
         if values is not None and len(values) != count:
-            raise ShapeError(f"{name}: expected one a {what} ({count}), came {len(values)}")
+            raise ShapeError(f"{name}: expected one a {what} ({count}), got {len(values)}")
 
 
 def _num_attributes(given: Numbers) -> int | None:
@@ -127,7 +127,7 @@ def keep_gaps(labels: np.ndarray, size: Size, given: Numbers) -> tuple[Int32[np.
     """The labels of predictions as 1..P, and P: a label without pixels stays if it has attributes."""
     check_label_map(labels, "pred_labels")
     if labels.shape != size:
-        raise ShapeError(f"pred_labels: expected the shape of target_labels {size}, came {labels.shape}")
+        raise ShapeError(f"pred_labels: expected the shape of target_labels {size}, got {labels.shape}")
     expected = _num_attributes(given)
     dense, positions = close_gaps(labels, "pred_labels", given)
     if expected is None or expected == len(positions):

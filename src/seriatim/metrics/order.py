@@ -36,7 +36,7 @@ def correlate_orders(examples: Sequence[Example]) -> dict[str, float | int | Non
     {'right_to_left': 1.0, 'bottom_to_top': 0.0, 'large_to_small': -1.0, 'num_images': 1}
     """
     if not len(examples):
-        raise DataError("examples: needs at least one image, came none")
+        raise DataError("examples: needs at least one image, got none")
     found = []
     for example in examples:
         areas, centres = _places(example)
@@ -65,7 +65,7 @@ def kendall_tau(values: Float[np.ndarray, " instances"]) -> float:
     """
     num = len(values)
     if num < 2:
-        raise DataError(f"values: Kendall's tau needs at least two, came {num}")
+        raise DataError(f"values: Kendall's tau needs at least two, got {num}")
     signs = np.sign(values[None, :] - values[:, None])
     return float(np.triu(signs).sum()) / (num * (num - 1) / 2)
 

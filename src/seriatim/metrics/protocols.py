@@ -75,8 +75,8 @@ def evaluate(examples: Iterable[Example], protocol: str) -> dict[str, Any]:
     check_protocol(protocol)
     examples = list(examples)
     if not examples:
-        raise DataError(f"examples: protocol {protocol!r} needs at least one image, came none")
+        raise DataError(f"examples: protocol {protocol!r} needs at least one image, got none")
     for index, example in enumerate(examples):
         if not isinstance(example, Example):
-            raise DataError(f"examples[{index}]: expected an Example, came {type(example).__name__}")
+            raise DataError(f"examples[{index}]: expected an Example, got {type(example).__name__}")
     return PROTOCOLS[protocol](examples)

@@ -22,10 +22,10 @@ from seriatim.core.shapes import Size
 Masks = Bool[np.ndarray, "masks height width"] | Instances | Sequence[Mapping[str, Any]]
 """Masks that may overlap: bool planes, instances, or COCO's run-length codes (`{"size": [height, width], "counts": ...}`)."""
 
-MOST_PLAIN = 4096
+MAX_PLAIN = 4096
 """Values up to which a search for changes goes value by value."""
 
-MOST_GROUPS = 7
+MAX_GROUPS = 7
 """Characters of one number of a code at the most: 33 bits and a sign."""
 
 
@@ -205,7 +205,7 @@ def changes(values: Integer[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> Int64
     >>> changes(np.array([5, 5, 7, 7, 5])).tolist()
     [2, 4]
     """
-    if values.dtype != bool or len(values) < MOST_PLAIN or len(values) % 8 or not values.flags.c_contiguous:
+    if values.dtype != bool or len(values) < MAX_PLAIN or len(values) % 8 or not values.flags.c_contiguous:
         return _plain_changes(values)
     words = values.view(
         np.uint64
@@ -289,7 +289,7 @@ def _code_size(codes: Sequence[Mapping[str, Any]], where: str) -> Size:
             raise DataError(f"{where}[{index}]: expected a run-length code with a size of two numbers")
         sizes.add((int(size[0]), int(size[1])))
     if len(sizes) != 1:
-        raise ShapeError(f"{where}: expected run-length codes of one size, came {sorted(sizes)}")
+        raise ShapeError(f"{where}: expected run-length codes of one size, got {sorted(sizes)}")
     return sizes.pop()
 
 
@@ -319,7 +319,7 @@ def _decompress(texts: Sequence[bytes], where: str) -> tuple[Int64[np.ndarray, "
     complete = np.concatenate((groups, [0]))[borders - 1] < 32
     if (len(groups) and not 0 <= groups.min() <= groups.max() < 64) or not complete.all():
         raise DataError(f"{where}: holds what is no run-length code")
-    if len(lengths) and lengths.max() > MOST_GROUPS:
+    if len(lengths) and lengths.max() > MAX_GROUPS:
         raise DataError(f"{where}: holds a run length beyond 33 bits")
     if not len(ends):
         return np.zeros(0, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)

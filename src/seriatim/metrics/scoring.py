@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Int64
 
 from seriatim.metrics.example import Example
 
-MOST_CELLS = 1 << 21
+MAX_CELLS = 1 << 21
 """Numbers that a resampling holds at once, roughly."""
 
 Weights = Float64[np.ndarray, "resamples images"]
@@ -77,8 +77,8 @@ def known(value: float) -> float | None:
 
 
 def in_chunks(num_rows: int, cells_per_row: int) -> Iterator[slice]:
-    """Slices over the rows, each of about `MOST_CELLS` cells."""
-    step = max(1, MOST_CELLS // max(cells_per_row, 1))
+    """Slices over the rows, each of about `MAX_CELLS` cells."""
+    step = max(1, MAX_CELLS // max(cells_per_row, 1))
     for first in range(0, num_rows, step):
         yield slice(first, first + step)
 

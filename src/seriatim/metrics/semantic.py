@@ -40,9 +40,9 @@ def score_semantic(
     pairs = list(pairs)
     planes = [None] * len(pairs) if voids is None else list(voids)
     if not pairs:
-        raise DataError("pairs: needs at least one image, came none")
+        raise DataError("pairs: needs at least one image, got none")
     if len(planes) != len(pairs):
-        raise DataError(f"voids: expected one an image ({len(pairs)}), came {len(planes)}")
+        raise DataError(f"voids: expected one an image ({len(pairs)}), got {len(planes)}")
     width = num_classes + 1
     confusion = np.zeros((width, width), dtype=np.int64)
     for index, ((target, pred), void) in enumerate(zip(pairs, planes, strict=True)):

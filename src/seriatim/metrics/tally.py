@@ -1,4 +1,4 @@
-"""`Tally`: images scored one at a time under several protocols, with each image's own numbers and intervals over images."""
+"""`Evaluator`: images scored one at a time under several protocols, with each image's own numbers and intervals over images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,11 +15,11 @@ CONFIDENCE = 0.95
 """Share of the resampled data sets whose number lies in an interval."""
 
 
-class Tally:
+class Evaluator:
     """Scores of images that come one at a time; of each only small tables are kept, no mask and no label map.
 
     >>> labels = np.array([[0, 1], [2, 2]])
-    >>> tally = Tally(["cvppp", "sds"])
+    >>> tally = Evaluator(["cvppp", "sds"])
     >>> tally.add(Example.from_label_maps(labels, labels))
     >>> tally.add(Example.from_label_maps(labels, labels * 0))
     >>> tally.result("sds")["AP_vol"], tally.ratings("cvppp")[1]["quality"]
@@ -80,9 +80,9 @@ class Tally:
         """The 95 % percentile bootstrap interval of every headline number, under the keys of the result: [low, high].
 
         A data set of as many images is drawn from the images, with replacement, `num_resamples` times, and the protocol is computed
-        on each; the interval goes from the 2.5th to the 97.5th percentile. It says how much the number would vary if other pictures
-        of the same kind had been taken, the model staying as it is. It says nothing about training again, about pictures of another
-        kind, or about whether two models differ (their numbers on the same pictures vary together). With few images it is too narrow.
+        on each; the interval goes from the 2.5th to the 97.5th percentile. It says how much the number would vary if other images
+        of the same kind had been taken, the model staying as it is. It says nothing about training again, about images of another
+        kind, or about whether two models differ (their numbers on the same images vary together). With few images it is too narrow.
 
         A resample in which a number is undefined (no target in it, say) is left out of that number's interval. None stands for an
         interval where the number itself is undefined, and for all of them where there are fewer than two images.
@@ -100,7 +100,7 @@ class Tally:
             Efron and Tibshirani, "An introduction to the bootstrap", 1993, Sec. 13.3.
         """
         if num_resamples < 1:
-            raise ConfigError(f"num_resamples: expected at least 1, came {num_resamples}")
+            raise ConfigError(f"num_resamples: expected at least 1, got {num_resamples}")
         pool = self._pool(protocol)
         defined = pool.resample(np.ones((1, self.num_images)))
         if self.num_images < 2:
@@ -111,7 +111,7 @@ class Tally:
     def _pool(self, protocol: str) -> Pool:
         self._check(protocol)
         if not self.num_images:
-            raise DataError(f"protocol {protocol!r}: needs at least one image, came none")
+            raise DataError(f"protocol {protocol!r}: needs at least one image, got none")
         if protocol not in self._pools:
             self._pools[protocol] = SCORINGS[protocol].pool(self._tables[protocol])
         return self._pools[protocol]

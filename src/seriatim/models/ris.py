@@ -207,7 +207,7 @@ class RIS(nn.Module):
             ShapeError: if the number of channels is not the configured one.
         """
         if images.shape[1] != self.config.input_channels:
-            raise ShapeError(f"images: expected {self.config.input_channels} channels, came {images.shape[1]}")
+            raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
         size = (images.shape[-2], images.shape[-1])
         features = self.last(self.encoder(images.contiguous(memory_format=torch.channels_last)))
         watched = None
@@ -383,7 +383,7 @@ def training_terms(
     num_objects: int | None,
     generator: torch.Generator,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The terms of the loss of one batch, from pictures and truth.
+    """The terms of the loss of one batch, from images and truth.
 
     Args:
         network: a `RIS`.
@@ -414,7 +414,7 @@ def _make_fcn(config: RISConfig) -> tuple[nn.Module, nn.Module]:
         return leaf, nn.Identity()
     if config.fcn == "fcn8s":
         if config.input_channels == 1:
-            raise ConfigError("input_channels: FCN-8s takes 3 or 4 channels, came 1")
+            raise ConfigError("input_channels: FCN-8s takes 3 or 4 channels, got 1")
         trunk = VGG16(config.input_channels, config.encoder_weights, config.fc_channels)
         return trunk, FCN8sScores(trunk.widths, config.channels)
     if config.finest_level >= config.encoder_depth:

@@ -240,7 +240,7 @@ class RSIS(nn.Module):
             ShapeError: if the number of channels is not the configured one.
         """
         if images.shape[1] != self.config.input_channels:
-            raise ShapeError(f"images: expected {self.config.input_channels} channels, came {images.shape[1]}")
+            raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
         size = (images.shape[-2], images.shape[-1])
         features = self.encoder(images.contiguous(memory_format=torch.channels_last))
         maps = None
@@ -456,7 +456,7 @@ def training_terms(
     num_objects: int | None,
     generator: torch.Generator,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The terms of the loss of one batch, from pictures and truth.
+    """The terms of the loss of one batch, from images and truth.
 
     Args:
         network: an `RSIS`.

@@ -37,7 +37,7 @@ DPI = 150
 ENDINGS = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 """Ending of a figure's file -> what is kept out of it so that the same figure makes the same bytes."""
 
-_MOST_PIXELS = 2**16 - 1
+_MAX_PIXELS = 2**16 - 1
 
 
 def check_figure_path(path: Path) -> None:
@@ -111,9 +111,9 @@ def add_rim(drawn: Artist, width: float = 1.6) -> None:
     drawn.set_path_effects([patheffects.withStroke(linewidth=width, foreground="black")])
 
 
-def as_shown(picture: Float32[np.ndarray, "channels height width"]) -> np.ndarray:
+def as_shown(image: Float32[np.ndarray, "channels height width"]) -> np.ndarray:
     """Values in 0..1 as imshow takes them: grey as RGB, of four channels the first three."""
-    shown = np.repeat(picture, 3, axis=0) if len(picture) == 1 else picture[:3]
+    shown = np.repeat(image, 3, axis=0) if len(image) == 1 else image[:3]
     return np.clip(np.moveaxis(shown, 0, -1), 0, 1)
 
 
@@ -121,13 +121,13 @@ def write_figure(figure: Figure, path: Path) -> None:
     """Put the figure at `path`, as its ending says; the same figure makes the same bytes.
 
     Raises:
-        ConfigError: if the ending is unknown, or the figure is too large for a picture.
+        ConfigError: if the ending is unknown, or the figure is too large for a image.
         FileWriteError: if the disk does not take it.
     """
     check_figure_path(path)
     ending = path.suffix.lower()
-    if ending == ".png" and max(figure.get_size_inches()) * DPI > _MOST_PIXELS:
-        raise ConfigError(f"{path}: the figure would be higher than {_MOST_PIXELS} pixels; show less of it")
+    if ending == ".png" and max(figure.get_size_inches()) * DPI > _MAX_PIXELS:
+        raise ConfigError(f"{path}: the figure would be higher than {_MAX_PIXELS} pixels; show less of it")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=ending[1:], dpi=DPI, metadata=ENDINGS[ending])
     write_atomically(path, buffer.getvalue())

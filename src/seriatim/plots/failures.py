@@ -64,7 +64,7 @@ class DrawnCase(Protocol):
 
     @property
     def box(self) -> Box:
-        """Around all that take part, in pixels of the picture."""
+        """Around all that take part, in pixels of the image."""
         ...
 
     @property
@@ -83,8 +83,8 @@ class DrawnExample(Protocol):
     """A failure with its surroundings; see `seriatim.analysis.failure_report.CaseExample`."""
 
     @property
-    def picture(self) -> str:
-        """Name of the picture."""
+    def image_name(self) -> str:
+        """Name of the image."""
         ...
 
     @property
@@ -212,6 +212,6 @@ def _draw_example(figure: Figure, left: float, top: float, example: DrawnExample
             draw_outline(axes, labels == label, colour, 1.7, style)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
-    name = example.picture if len(example.picture) <= 20 else f"{example.picture[:19]}…"
+    name = example.image_name if len(example.image_name) <= 20 else f"{example.image_name[:19]}…"
     place = f"{name}  ({example.case.box[0]}, {example.case.box[1]})"
     write_text(figure, left, top + _PANEL + 0.03, place, size=6.0, colour=FAINT)

@@ -1,4 +1,4 @@
-"""Figures of what a sequential network holds at every step of one picture, and of the features that it reads.
+"""Figures of what a sequential network holds at every step of one image, and of the features that it reads.
 
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix A: `draw_states` is Fig. 5 and 7, `draw_features`
 Fig. 6. As in the paper, negative values of the stages before the sigmoid are hidden. Maps of one row share one scale of colours.
@@ -33,7 +33,7 @@ from seriatim.plots.canvas import (
     write_text,
 )
 
-MOST_COLUMNS = 10
+MAX_COLUMNS = 10
 """Steps side by side; further ones go into a further band."""
 
 _PANEL, _TALLEST = 1.25, 1.6
@@ -88,7 +88,7 @@ class Trace(Protocol):
     """What is drawn of a sequence; see `seriatim.analysis.states.StateTrace`."""
 
     @property
-    def picture(self) -> np.ndarray:
+    def tile_image(self) -> np.ndarray:
         """What the network saw, channels first, with padding below and to the right."""
         ...
 
@@ -156,7 +156,7 @@ class _Grid:
 
 
 def draw_states(trace: Trace, title: str) -> Figure:
-    """The figure of a sequence: the picture and the prediction on top, then a column a step.
+    """The figure of a sequence: the image and the prediction on top, then a column a step.
 
     A column shows kappa of every ConvLSTM, the stages before the sigmoid, the mask with the place looked at (a cross), the score with the
     threshold, and what became of the step.
@@ -202,10 +202,10 @@ def _rows(trace: Trace) -> list[_Row]:
 
 
 def _visible(values: np.ndarray, trace: Trace) -> np.ndarray:
-    """The cells that reach into the picture."""
+    """The cells that reach into the image."""
     rows, columns = (
         math.ceil(extent * cells / padded)
-        for extent, cells, padded in zip(trace.size, values.shape, trace.picture.shape[1:], strict=True)
+        for extent, cells, padded in zip(trace.size, values.shape, trace.tile_image.shape[1:], strict=True)
     )
     return values[:rows, :columns]
 
@@ -214,7 +214,7 @@ def _measure(trace: Trace, num_rows: int) -> _Grid:
     height, width = trace.size
     scale = _PANEL / max(width, height / _TALLEST)
     panel = (max(height * scale, 0.1), max(width * scale, 0.1))
-    columns = min(len(trace.steps), MOST_COLUMNS)
+    columns = min(len(trace.steps), MAX_COLUMNS)
     foot = _FOOT + (_FATE if any(step.found is None for step in trace.steps) else 0.0)
     return _Grid(
         panel,
@@ -228,14 +228,14 @@ def _measure(trace: Trace, num_rows: int) -> _Grid:
 
 def _draw_header(figure: Figure, trace: Trace, grid: _Grid) -> None:
     height, width = _HEADER_SCALE * grid.panel[0], _HEADER_SCALE * grid.panel[1]
-    shown = as_shown(trace.picture)
+    shown = as_shown(trace.tile_image)
     found = trace.instances()
     left = _MARGIN
     for caption, with_objects in (("what the network sees", False), ("objects, with their steps", True)):
         axes = add_axes(figure, left, _TITLE, width, height)
         axes.imshow(shown, interpolation="nearest", aspect="auto")
         if with_objects:
-            _draw_objects(axes, found, trace.picture.shape[1:])
+            _draw_objects(axes, found, trace.tile_image.shape[1:])
         _frame(axes, trace.size)
         write_text(figure, left, _TITLE + height + 0.05, caption, size=8.0, colour=FAINT)
         left += width + 0.15
@@ -271,7 +271,7 @@ def _colour(step: int) -> str:
 
 
 def _frame(axes: Axes, size: Size) -> None:
-    """Show the picture without its padding."""
+    """Show the image without its padding."""
     axes.set_xlim(-0.5, size[1] - 0.5)
     axes.set_ylim(size[0] - 0.5, -0.5)
 
@@ -305,7 +305,7 @@ def _draw_heading(figure: Figure, left: float, top: float, number: int, step: St
 
 
 def _draw_map(axes: Axes, row: _Row, values: np.ndarray, trace: Trace) -> None:
-    padded_height, padded_width = trace.picture.shape[1:]
+    padded_height, padded_width = trace.tile_image.shape[1:]
     shown = np.ma.masked_less(values, 0) if row.hides_negative else values
     axes.imshow(
         shown,
@@ -351,7 +351,7 @@ def _draw_scale(figure: Figure, left: float, top: float, height: float, row: _Ro
 
 
 def draw_features(trace: Trace, title: str) -> Figure:
-    """The figure of the features: the picture, then a panel a channel, each with a scale of its own that is written on it.
+    """The figure of the features: the image, then a panel a channel, each with a scale of its own that is written on it.
 
     Args:
         trace: of at least one channel.
@@ -369,8 +369,8 @@ def draw_features(trace: Trace, title: str) -> Figure:
         left, top = _MARGIN + place % columns * pitch[1], _TITLE + place // columns * pitch[0]
         axes = add_axes(figure, left, top + 0.15, panel[1], panel[0])
         if not place:
-            axes.imshow(as_shown(trace.picture), interpolation="nearest", aspect="auto")
-            write_text(figure, left, top, "picture", size=7.0, weight="bold")
+            axes.imshow(as_shown(trace.tile_image), interpolation="nearest", aspect="auto")
+            write_text(figure, left, top, "image", size=7.0, weight="bold")
         else:
             values = _visible(trace.features[place - 1], trace)
             low, high = (float(edge) for edge in np.percentile(values, (1, 99)))

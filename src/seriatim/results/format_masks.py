@@ -1,7 +1,7 @@
-"""Formats of masks: the palette pictures of PASCAL VOC, and submissions to the Cityscapes benchmark.
+"""Formats of masks: the palette images of PASCAL VOC, and submissions to the Cityscapes benchmark.
 
 Sources: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 Development Kit", Sec. 3 (palette, void 255 at the border of
-objects); the README of cityscapesScripts, `evalInstanceLevelSemanticLabeling` (a text file a picture, a line `mask id score` an object).
+objects); the README of cityscapesScripts, `evalInstanceLevelSemanticLabeling` (a text file a image, a line `mask id score` an object).
 """
 
 import io
@@ -16,7 +16,7 @@ from scipy import ndimage
 from seriatim.core.shapes import box_slices
 from seriatim.data.encoding import encode_png
 from seriatim.data.readers.cityscapes import CLASS_NAMES, CLASS_OF_ID
-from seriatim.results.segmented import File, FormatLimitError, SegmentedPicture
+from seriatim.results.segmented import File, FormatLimitError, SegmentedImage
 
 VOID = 255
 """Index of VOC for pixels that count for nothing."""
@@ -25,30 +25,30 @@ BORDER_WIDTH = 5
 """Pixels between objects and background, or one another, that VOC leaves void."""
 
 
-def encode_voc(picture: SegmentedPicture) -> Iterator[File]:
+def encode_voc(image: SegmentedImage) -> Iterator[File]:
     """`SegmentationObject` with the numbers of the objects and `SegmentationClass` with those of their classes.
 
     Raises:
         FormatLimitError: above 254 objects or classes, which a palette cannot number.
     """
-    return _encode_voc(picture, "voc", picture.instances.label_map())
+    return _encode_voc(image, "voc", image.instances.label_map())
 
 
-def encode_voc_border(picture: SegmentedPicture) -> Iterator[File]:
+def encode_voc_border(image: SegmentedImage) -> Iterator[File]:
     """The same with void pixels where objects border on the background or one another, as VOC's own annotations have them.
 
     Raises:
         FormatLimitError: above 254 objects or classes, which a palette cannot number.
     """
-    labels = picture.instances.label_map()
+    labels = image.instances.label_map()
     highest = ndimage.maximum_filter(labels, BORDER_WIDTH, mode="nearest")
     lowest = ndimage.minimum_filter(labels, BORDER_WIDTH, mode="nearest")
-    return _encode_voc(picture, "voc-border", np.where(highest == lowest, labels, -1))
+    return _encode_voc(image, "voc-border", np.where(highest == lowest, labels, -1))
 
 
-def _encode_voc(picture: SegmentedPicture, folder: str, labels: Int32[np.ndarray, "height width"]) -> Iterator[File]:
+def _encode_voc(image: SegmentedImage, folder: str, labels: Int32[np.ndarray, "height width"]) -> Iterator[File]:
     """Of a label map in which -1 is void."""
-    classes = np.maximum(picture.instances.class_ids, 1)
+    classes = np.maximum(image.instances.class_ids, 1)
     for what, number in (("objects", len(classes)), ("classes", int(classes.max(initial=0)))):
         if number >= VOID:
             raise FormatLimitError(f"{number} {what} are more than the {VOID - 1} that a palette can number")
@@ -56,14 +56,14 @@ def _encode_voc(picture: SegmentedPicture, folder: str, labels: Int32[np.ndarray
     class_of_index = np.zeros(VOID + 1, dtype=np.uint8)
     class_of_index[1 : len(classes) + 1] = classes
     class_of_index[VOID] = VOID
-    yield f"{folder}/SegmentationObject/{picture.stem}.png", _encode_palette(indices)
-    yield f"{folder}/SegmentationClass/{picture.stem}.png", _encode_palette(class_of_index[indices])
+    yield f"{folder}/SegmentationObject/{image.stem}.png", _encode_palette(indices)
+    yield f"{folder}/SegmentationClass/{image.stem}.png", _encode_palette(class_of_index[indices])
 
 
 def _encode_palette(indices: UInt8[np.ndarray, "height width"]) -> bytes:
-    picture, file = Image.fromarray(indices), io.BytesIO()
-    picture.putpalette(voc_colours().ravel().tolist())
-    picture.save(file, format="PNG")
+    image, file = Image.fromarray(indices), io.BytesIO()
+    image.putpalette(voc_colours().ravel().tolist())
+    image.save(file, format="PNG")
     return file.getvalue()
 
 
@@ -80,19 +80,19 @@ def voc_colours() -> UInt8[np.ndarray, "256 3"]:
     return colours
 
 
-def encode_cityscapes(picture: SegmentedPicture) -> Iterator[File]:
+def encode_cityscapes(image: SegmentedImage) -> Iterator[File]:
     """A mask (0 and 255) for every object, and the text file that names each with id of its class and score.
 
     Ids are those of Cityscapes if all classes of the model are classes of Cityscapes, otherwise numbers of classes from 1. One mask is made
     at a time.
     """
-    ids = _class_ids(picture.class_names)
+    ids = _class_ids(image.class_names)
     # a line is split at spaces when it is read
-    folder = re.sub(r"[\s%]", lambda found: f"%{ord(found[0]):02X}", picture.stem)
-    digits = max(4, len(str(len(picture.instances))))
-    plane = np.zeros(picture.instances.size, dtype=np.uint8)
+    folder = re.sub(r"[\s%]", lambda found: f"%{ord(found[0]):02X}", image.stem)
+    digits = max(4, len(str(len(image.instances))))
+    plane = np.zeros(image.instances.size, dtype=np.uint8)
     lines = []
-    for number, instance in enumerate(picture.instances, start=1):
+    for number, instance in enumerate(image.instances, start=1):
         window = plane[box_slices(instance.box)]
         window[instance.mask] = 255
         name = f"masks/{folder}/{number:0{digits}d}.png"
@@ -100,7 +100,7 @@ def encode_cityscapes(picture: SegmentedPicture) -> Iterator[File]:
         window[...] = 0
         class_id = max(int(instance.class_id), 1)
         lines.append(f"{name} {ids.get(class_id, class_id)} {instance.score:.6f}\n")
-    yield f"cityscapes/{picture.stem}.txt", "".join(lines).encode("utf-8", "surrogateescape")
+    yield f"cityscapes/{image.stem}.txt", "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def _class_ids(class_names: Sequence[str]) -> dict[int, int]:

@@ -2,7 +2,7 @@
 
 FORMAT_SUMMARIES = {
     "labels": "label map, PNG or TIFF",
-    "overlay": "numbered outlines on the picture",
+    "overlay": "numbered outlines on the image",
     "coco": "COCO JSON of the call",
     "counts": "table of counts of the call",
     "measurements": "table of all objects of the call",
@@ -10,7 +10,7 @@ FORMAT_SUMMARIES = {
     "geojson": "detections for QuPath",
     "labelme": "shapes for Labelme",
     "yolo": "outlines as Ultralytics has them",
-    "voc": "PASCAL VOC palette pictures",
+    "voc": "PASCAL VOC palette images",
     "voc-border": "the same, with outlines marked void",
     "cityscapes": "submission to the Cityscapes benchmark",
 }

@@ -16,29 +16,29 @@ from seriatim.data.masks.outlines import Outline, instance_outlines, rings_of
 from seriatim.data.readers.labelme import encode_labelme, relative_path
 from seriatim.data.readers.yolo import encode_yolo, encode_yolo_names
 from seriatim.results.overlay import colour_of
-from seriatim.results.segmented import File, Result, SegmentedPicture
+from seriatim.results.segmented import File, Result, SegmentedImage
 
-MOST_SHORT = 60_535
+MAX_SHORT = 60_535
 """Largest coordinate that ImageJ keeps in 16 bits."""
 
-MOST_GROUP = 255
+MAX_GROUP = 255
 """Largest number of a group in ImageJ."""
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """Date of the files in an archive, so that the same objects give the same bytes."""
 
 
-def encode_rois(picture: SegmentedPicture) -> Iterator[File]:
+def encode_rois(image: SegmentedImage) -> Iterator[File]:
     """A zip of ImageJ regions for its ROI Manager, named by their numbers in the order found; the group is the class."""
     file = io.BytesIO()
-    digits = max(4, len(str(len(picture.instances))))
+    digits = max(4, len(str(len(image.instances))))
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, instance in enumerate(picture.instances, start=1):
+        for number, instance in enumerate(image.instances, start=1):
             if instance.mask.any():
                 name = f"{number:0{digits}d}"
-                region = _region(instance, name, picture.class_name(instance))
+                region = _region(instance, name, image.class_name(instance))
                 archive.writestr(_entry(f"{name}.roi"), region.tobytes())
-    yield f"{picture.stem}.rois.zip", file.getvalue()
+    yield f"{image.stem}.rois.zip", file.getvalue()
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -59,11 +59,11 @@ def _region(instance: Instance, name: str, class_name: str) -> ImagejRoi:
         left=x0,
         bottom=y1,
         right=x1,
-        group=min(max(int(instance.class_id), 1), MOST_GROUP),
+        group=min(max(int(instance.class_id), 1), MAX_GROUP),
         props=f"class: {' '.join(class_name.split())}\nscore: {instance.score:.6f}\n",
         options=ROI_OPTIONS.OVERLAY_BACKGROUNDS | ROI_OPTIONS.OVERLAY_LABELS,
     )
-    if len(rings) == 1 and max(y1, x1) <= MOST_SHORT:
+    if len(rings) == 1 and max(y1, x1) <= MAX_SHORT:
         region.roitype = ROI_TYPE.TRACED
         region.integer_coordinates = (rings[0] - (x0, y0)).astype(np.int32)
         region.n_coordinates = len(rings[0])
@@ -82,18 +82,18 @@ def _path(ring: Int[np.ndarray, "_ 2"]) -> Float32[np.ndarray, " numbers"]:
     return np.append(steps.ravel(), np.float32(4))
 
 
-def encode_geojson(picture: SegmentedPicture) -> Iterator[File]:
+def encode_geojson(image: SegmentedImage) -> Iterator[File]:
     """A GeoJSON collection of QuPath's detections, with class, score and area; the name is the number in the order found."""
     features = [
-        json.dumps(_feature(picture, number, instance), separators=(",", ":"))
-        for number, instance in enumerate(picture.instances, start=1)
+        json.dumps(_feature(image, number, instance), separators=(",", ":"))
+        for number, instance in enumerate(image.instances, start=1)
         if instance.mask.any()
     ]
     joined = ",\n".join(features)
-    yield f"{picture.stem}.geojson", f'{{"type":"FeatureCollection","features":[\n{joined}\n]}}\n'.encode()
+    yield f"{image.stem}.geojson", f'{{"type":"FeatureCollection","features":[\n{joined}\n]}}\n'.encode()
 
 
-def _feature(picture: SegmentedPicture, number: int, instance: Instance) -> dict[str, Any]:
+def _feature(image: SegmentedImage, number: int, instance: Instance) -> dict[str, Any]:
     parts = [_closed_rings(part) for part in instance_outlines(instance)]
     several = len(parts) > 1
     return {
@@ -103,7 +103,7 @@ def _feature(picture: SegmentedPicture, number: int, instance: Instance) -> dict
             "objectType": "detection",
             "name": str(number),
             "classification": {
-                "name": picture.class_name(instance),
+                "name": image.class_name(instance),
                 "color": list(colour_of(max(int(instance.class_id), 1))),
             },
             "measurements": {"Score": round(float(instance.score), 6), "Area px^2": instance.area},
@@ -117,16 +117,16 @@ def _closed_rings(part: Outline) -> list[list[list[int]]]:
     return [[*ring, ring[0]] for ring in rings]
 
 
-def encode_labelme_file(picture: SegmentedPicture) -> Iterator[File]:
-    """A file for Labelme that points at the picture where it lies."""
-    folder = picture.folder / "labelme"
-    path = relative_path(Path(picture.file), folder)
-    yield f"labelme/{picture.stem}.json", encode_labelme(picture.instances, picture.class_names, path)
+def encode_labelme_file(image: SegmentedImage) -> Iterator[File]:
+    """A file for Labelme that points at the image where it lies."""
+    folder = image.folder / "labelme"
+    path = relative_path(Path(image.file), folder)
+    yield f"labelme/{image.stem}.json", encode_labelme(image.instances, image.class_names, path)
 
 
-def encode_yolo_file(picture: SegmentedPicture) -> Iterator[File]:
-    """A text file of outlines; pictures laid into `yolo/images` make it a data set."""
-    yield f"yolo/labels/{picture.stem}.txt", encode_yolo(picture.instances)
+def encode_yolo_file(image: SegmentedImage) -> Iterator[File]:
+    """A text file of outlines; images laid into `yolo/images` make it a data set."""
+    yield f"yolo/labels/{image.stem}.txt", encode_yolo(image.instances)
 
 
 def encode_yolo_data(results: Sequence[Result], kept: Sequence[Any], class_names: Sequence[str]) -> Iterator[File]:

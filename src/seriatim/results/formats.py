@@ -1,6 +1,6 @@
 """What is written: the formats by their names, and the folder of results.
 
-A format turns each segmented picture into files, or keeps something of it for files of the whole call, or both. All are entries of one literal
+A format turns each segmented image into files, or keeps something of it for files of the whole call, or both. All are entries of one literal
 dict: a further format is its functions and one entry, here and in `format_names`.
 """
 
@@ -28,9 +28,9 @@ from seriatim.results.format_polygons import (
 )
 from seriatim.results.measurements import encode_measurements, measure
 from seriatim.results.overlay import encode_overlay
-from seriatim.results.segmented import File, FormatLimitError, Result, SegmentedPicture
+from seriatim.results.segmented import File, FormatLimitError, Result, SegmentedImage
 
-MOST_16_BIT = 65_535
+MAX_16_BIT = 65_535
 """Objects that a 16-bit label map can number."""
 
 
@@ -38,25 +38,25 @@ class Format(NamedTuple):
     """How a format is written.
 
     Attributes:
-        picture: the files of one picture, one after another.
-        keep: what is kept of a picture for `call`.
+        image: the files of one image, one after another.
+        keep: what is kept of a image for `call`.
         call: the files of the whole call, from all results, what was kept of each, and the names of the classes.
     """
 
-    picture: Callable[[SegmentedPicture], Iterable[File]] | None = None
-    keep: Callable[[SegmentedPicture], Any] | None = None
+    image: Callable[[SegmentedImage], Iterable[File]] | None = None
+    keep: Callable[[SegmentedImage], Any] | None = None
     call: Callable[[Sequence[Result], Sequence[Any], Sequence[str]], Iterable[File]] | None = None
 
 
-def encode_labels(picture: SegmentedPicture) -> Iterator[File]:
+def encode_labels(image: SegmentedImage) -> Iterator[File]:
     """A label map: 0 background, 1..N in the order found; PNG of 16 bits, or TIFF of 32 bits for more than 65,535 objects."""
-    labels, file = picture.instances.label_map(), io.BytesIO()
-    if len(picture.instances) > MOST_16_BIT:
+    labels, file = image.instances.label_map(), io.BytesIO()
+    if len(image.instances) > MAX_16_BIT:
         tifffile.imwrite(file, labels.astype(np.uint32), compression="zlib")
-        yield f"{picture.stem}.labels.tif", file.getvalue()
+        yield f"{image.stem}.labels.tif", file.getvalue()
     else:
         Image.fromarray(labels.astype(np.uint16)).save(file, format="PNG")
-        yield f"{picture.stem}.labels.png", file.getvalue()
+        yield f"{image.stem}.labels.png", file.getvalue()
 
 
 def encode_coco(results: Sequence[Result], kept: Sequence[list[dict]], class_names: Sequence[str]) -> Iterator[File]:
@@ -82,18 +82,18 @@ def encode_counts(results: Sequence[Result], kept: Sequence[Any], class_names: S
 
 
 FORMATS: dict[str, Format] = {
-    "labels": Format(picture=encode_labels),
-    "overlay": Format(picture=encode_overlay),
-    "coco": Format(keep=lambda picture: picture.instances.to_coco(), call=encode_coco),
+    "labels": Format(image=encode_labels),
+    "overlay": Format(image=encode_overlay),
+    "coco": Format(keep=lambda image: image.instances.to_coco(), call=encode_coco),
     "counts": Format(call=encode_counts),
     "measurements": Format(keep=measure, call=encode_measurements),
-    "roi": Format(picture=encode_rois),
-    "geojson": Format(picture=encode_geojson),
-    "labelme": Format(picture=encode_labelme_file),
-    "yolo": Format(picture=encode_yolo_file, call=encode_yolo_data),
-    "voc": Format(picture=encode_voc),
-    "voc-border": Format(picture=encode_voc_border),
-    "cityscapes": Format(picture=encode_cityscapes),
+    "roi": Format(image=encode_rois),
+    "geojson": Format(image=encode_geojson),
+    "labelme": Format(image=encode_labelme_file),
+    "yolo": Format(image=encode_yolo_file, call=encode_yolo_data),
+    "voc": Format(image=encode_voc),
+    "voc-border": Format(image=encode_voc_border),
+    "cityscapes": Format(image=encode_cityscapes),
 }
 """Name of a format -> how it is written."""
 
@@ -139,12 +139,12 @@ class ResultFolder:
         self.results: list[Result] = []
 
     def add(self, file: str, stem: str, pixels: np.ndarray, instances: Instances, seconds: float) -> None:
-        """Write the files of one picture and remember it for those of the call.
+        """Write the files of one image and remember it for those of the call.
 
         Args:
-            file: the picture, as it was given.
+            file: the image, as it was given.
             stem: what the names of its files begin with.
-            pixels: of the picture, as stored.
+            pixels: of the image, as stored.
             instances: found in it.
             seconds: that it took.
 
@@ -152,22 +152,22 @@ class ResultFolder:
             FileWriteError: if the disk does not take a file.
             FormatLimitError: if a format cannot hold these objects; the others are written all the same.
         """
-        picture = SegmentedPicture(file, stem, self.folder, pixels, instances, self.class_names)
+        image = SegmentedImage(file, stem, self.folder, pixels, instances, self.class_names)
         kept, refused = {}, []
         for name in self.formats:
             how = FORMATS[name]
             try:
-                self._write(how.picture(picture) if how.picture else ())
+                self._write(how.image(image) if how.image else ())
             except FormatLimitError as error:
                 refused.append(f"format {name!r}: {error}")
             if how.keep:
-                kept[name] = how.keep(picture)
+                kept[name] = how.keep(image)
         self.results.append(Result(file, instances.size, len(instances), seconds, kept))
         if refused:
             raise FormatLimitError(f"{file}: {'; '.join(refused)}")
 
     def finish(self) -> None:
-        """Write the files of the call, of the pictures added so far.
+        """Write the files of the call, of the images added so far.
 
         Raises:
             FileWriteError: if the disk does not take a file.

@@ -1,4 +1,4 @@
-"""Which pictures a call is about, and what the files written for each are called."""
+"""Which images a call is about, and what the files written for each are called."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from seriatim.data.images import SUFFIXES
 
 OWN_ENDINGS = (".labels.png", ".labels.tif", ".overlay.png")
-"""Endings of the pictures that `seriatim segment` writes for a picture; a search of the folder of results passes over them."""
+"""Endings of the images that `seriatim segment` writes for a image; a search of the folder of results passes over them."""
 
 OWN_FOLDERS = (
     "voc/SegmentationObject",
@@ -16,11 +16,11 @@ OWN_FOLDERS = (
     "voc-border/SegmentationClass",
     "cityscapes/masks",
 )
-"""Folders of such pictures below the folder of results, which a search of it passes over as well."""
+"""Folders of such images below the folder of results, which a search of it passes over as well."""
 
 
-def find_pictures(paths: Sequence[Path], results: Path) -> list[Path]:
-    """Every picture once: files as given, folders searched for known endings, in the order of their names.
+def find_images(paths: Sequence[Path], results: Path) -> list[Path]:
+    """Every image once: files as given, folders searched for known endings, in the order of their names.
 
     Hidden files and folders are passed over, and so is what an earlier call wrote to the folder of results.
 
@@ -30,8 +30,8 @@ def find_pictures(paths: Sequence[Path], results: Path) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        for picture in _search(path, results.resolve()) if path.is_dir() else [path]:
-            found.setdefault(picture.resolve(), picture)
+        for file in _search(path, results.resolve()) if path.is_dir() else [path]:
+            found.setdefault(file.resolve(), file)
     return list(found.values())
 
 
@@ -49,19 +49,19 @@ def _search(folder: Path, results: Path) -> Iterator[Path]:
                 yield here / name
 
 
-def output_stems(pictures: Sequence[Path], results: Path) -> list[str]:
-    """What the names of the files for each picture begin with; no two are the same, and no input is ever written over.
+def output_stems(files: Sequence[Path], results: Path) -> list[str]:
+    """What the names of the files for each image begin with; no two are the same, and no input is ever written over.
 
-    The first picture of a stem keeps it. The others carry their ending, then their folder, and if all else fails a number:
+    The first image of a stem keeps it. The others carry their ending, then their folder, and if all else fails a number:
 
     >>> output_stems([Path("a/leaf.png"), Path("a/leaf.jpg"), Path("b/leaf.png")], Path("results"))
     ['leaf', 'leaf.jpg', 'b.leaf']
     """
-    inputs = {_folded(one) for path in pictures for one in (path.resolve(), path.resolve().parent)}
+    inputs = {_folded(one) for path in files for one in (path.resolve(), path.resolve().parent)}
     names: set[str] = set()
     taken: set[str] = set()
     stems = []
-    for path in pictures:
+    for path in files:
         stem = next(
             stem
             for stem in _candidates(path, is_first_of_name=path.name.lower() not in names)
@@ -75,7 +75,7 @@ def output_stems(pictures: Sequence[Path], results: Path) -> list[str]:
 
 
 def _own_paths(stem: str) -> list[str]:
-    """The pictures, and folders of pictures, that can be written for a stem, below the folder of results."""
+    """The images, and folders of images, that can be written for a stem, below the folder of results."""
     inside = [f"{folder}/{stem}{ending}" for folder in OWN_FOLDERS for ending in (".png", "")]
     return [f"{stem}{ending}" for ending in OWN_ENDINGS] + inside
 

@@ -1,6 +1,6 @@
 """Format `measurements`: one table a call, with a row for every object.
 
-Lengths and areas are in pixels of the picture, intensities in the units of the file. Perimeter and axes are scikit-image's: the perimeter of
+Lengths and areas are in pixels of the image, intensities in the units of the file. Perimeter and axes are scikit-image's: the perimeter of
 the outline through the centres of the border pixels (Benkrid and Crookes, "Design and FPGA implementation of a perimeter estimator", 2000),
 the axes of the ellipse with the same second moments.
 """
@@ -15,7 +15,7 @@ from skimage.measure import regionprops
 
 from seriatim.core.instances import Instance
 from seriatim.core.shapes import box_slices
-from seriatim.results.segmented import File, Result, SegmentedPicture
+from seriatim.results.segmented import File, Result, SegmentedImage
 
 COLUMNS = (
     "file",
@@ -33,21 +33,21 @@ COLUMNS = (
 
 
 class Rows(NamedTuple):
-    """The rows of one picture as text without ends of lines, and the number of channels they have intensities of."""
+    """The rows of one image as text without ends of lines, and the number of channels they have intensities of."""
 
     lines: list[str]
     num_channels: int
 
 
-def measure(picture: SegmentedPicture) -> Rows:
-    """The rows of all objects of a picture, in the order found; empty ones have none."""
-    pixels = picture.pixels[..., None] if picture.pixels.ndim == 2 else picture.pixels
+def measure(image: SegmentedImage) -> Rows:
+    """The rows of all objects of a image, in the order found; empty ones have none."""
+    pixels = image.pixels[..., None] if image.pixels.ndim == 2 else image.pixels
     lines = []
-    for number, instance in enumerate(picture.instances, start=1):
+    for number, instance in enumerate(image.instances, start=1):
         if instance.mask.any():
             values = (f"{value:.8g}" for value in _measure_object(instance, pixels))
-            name, score = picture.class_name(instance), f"{instance.score:.6f}"
-            lines.append(_as_line((picture.file, number, name, score, instance.area, *values)))
+            name, score = image.class_name(instance), f"{instance.score:.6f}"
+            lines.append(_as_line((image.file, number, name, score, instance.area, *values)))
     return Rows(lines, pixels.shape[2])
 
 
@@ -73,7 +73,7 @@ def _measure_object(instance: Instance, pixels: np.ndarray) -> list[float]:
 
 
 def encode_measurements(results: Sequence[Result], kept: Sequence[Rows], class_names: Sequence[str]) -> Iterator[File]:
-    """The table; a picture with fewer channels than another has empty cells at the end of its rows."""
+    """The table; a image with fewer channels than another has empty cells at the end of its rows."""
     del results, class_names
     num_channels = max((rows.num_channels for rows in kept), default=0)
     lines = [_as_line((*COLUMNS, *(f"mean_{channel}" for channel in range(1, num_channels + 1))))]

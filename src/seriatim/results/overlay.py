@@ -1,4 +1,4 @@
-"""The overlay: the picture as a person sees it, with the outline of every object and its number in the order found."""
+"""The overlay: the image as a person sees it, with the outline of every object and its number in the order found."""
 
 import colorsys
 import io
@@ -12,18 +12,18 @@ from scipy import ndimage
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.images import to_float_image
 from seriatim.data.preparation import to_channels
-from seriatim.results.segmented import File, SegmentedPicture
+from seriatim.results.segmented import File, SegmentedImage
 
 
-def encode_overlay(picture: SegmentedPicture) -> Iterator[File]:
-    """The picture with the outline of every object and its number in the order found, as PNG."""
+def encode_overlay(image: SegmentedImage) -> Iterator[File]:
+    """The image with the outline of every object and its number in the order found, as PNG."""
     file = io.BytesIO()
-    draw_overlay(picture.pixels, picture.instances).save(file, format="PNG", compress_level=4)
-    yield f"{picture.stem}.overlay.png", file.getvalue()
+    draw_overlay(image.pixels, image.instances).save(file, format="PNG", compress_level=4)
+    yield f"{image.stem}.overlay.png", file.getvalue()
 
 
 def draw_overlay(pixels: np.ndarray, instances: Instances) -> Image.Image:
-    """The picture as a person sees it, with numbered outlines in the order found; an object without a pixel has no place for its number.
+    """The image as a person sees it, with numbered outlines in the order found; an object without a pixel has no place for its number.
 
     Args:
         pixels: as stored; those of 8 bits are shown as they are, others are stretched between the percentiles 0.5 and 99.8.
@@ -49,7 +49,7 @@ def draw_overlay(pixels: np.ndarray, instances: Instances) -> Image.Image:
 
 
 def draw_outlines(pixels: np.ndarray, instances: Instances, thickness: int) -> Image.Image:
-    """The picture as a person sees it, with outlines in the colours of the order found.
+    """The image as a person sees it, with outlines in the colours of the order found.
 
     Args:
         pixels: as for `draw_overlay`.

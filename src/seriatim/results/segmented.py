@@ -1,4 +1,4 @@
-"""What a format of results is given: a segmented picture, and what is kept of it for the files of the whole call."""
+"""What a format of results is given: a segmented image, and what is kept of it for the files of the whole call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ File = tuple[str, bytes]
 
 
 class FormatLimitError(SeriatimError):
-    """A picture whose objects a format cannot hold."""
+    """A image whose objects a format cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentedPicture:
-    """A picture and its objects.
+class SegmentedImage:
+    """A image and its objects.
 
     Attributes:
-        file: the picture, as it was given.
-        stem: what the names of its files begin with; no other picture of the call has it.
+        file: the image, as it was given.
+        stem: what the names of its files begin with; no other image of the call has it.
         folder: of results.
         pixels: as stored in the file.
         instances: found in it.
@@ -47,10 +47,10 @@ class SegmentedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is kept of a picture once its own files are written.
+    """What is kept of a image once its own files are written.
 
     Attributes:
-        file: the picture, as it was given.
+        file: the image, as it was given.
         size: (height, width) in pixels.
         count: number of objects.
         seconds: that it took.

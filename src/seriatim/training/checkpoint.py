@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seriatim.core.errors import CheckpointError
-from seriatim.core.files import remove_litter
+from seriatim.core.files import remove_temporary_files
 from seriatim.core.tensor_files import load_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class RunState:
         num_objects: the curriculum's, 0 without one.
         best_loss: lowest validation loss since the stage or the last curriculum step began.
         stale_validations: validations since then without a better loss.
-        best_score: highest score of validation pictures (or minus the lowest loss), of the best model.
+        best_score: highest score of validation images (or minus the lowest loss), of the best model.
         log_bytes: length of metrics.jsonl.
         rate_factor: what plateaus have left of the learning rates; checkpoints from before there was such a schedule lack it.
     """
@@ -83,7 +83,7 @@ def load_newest(folder: Path, network: nn.Module, optimizer: torch.optim.Optimiz
     Raises:
         CheckpointError: if there are checkpoints and none is intact, or they are of another network.
     """
-    remove_litter(folder)
+    remove_temporary_files(folder)
     found = checkpoints(folder)
     for path in reversed(found):
         try:

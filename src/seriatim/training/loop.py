@@ -44,7 +44,7 @@ from seriatim.training.stages import (
     set_training,
     stage_is_over,
 )
-from seriatim.training.validation import score_pictures, validation_loss, write_samples
+from seriatim.training.validation import score_images, validation_loss, write_samples
 
 logger = logging.getLogger(__name__)
 
@@ -119,12 +119,12 @@ def train(
     if fabric.global_rank == 0:
         if resume:
             folder.check_resumable(recipe)
-            folder.remove_litter()
+            folder.remove_temporary_files()
         else:
             folder.create(recipe)
-        folder.usable_pictures(splits)
+        folder.usable_images(splits)
     fabric.barrier()
-    splits = folder.usable_pictures(splits)
+    splits = folder.usable_images(splits)
 
     network = network.to(fabric.device)
     optimizer = make_optimizer(network, recipe.optimizer)
@@ -248,7 +248,7 @@ def _validate(
     state: RunState,
     fabric: Fabric,
 ) -> None:
-    """The validation loss, the score of whole pictures, the best model, and the sample pictures."""
+    """The validation loss, the score of whole images, the best model, and the sample images."""
     augmentation = (
         recipe.augmentation
         if stage.crop_size is None
@@ -266,9 +266,9 @@ def _validate(
         description = describe_model(recipe, splits.training.class_names)
         predictor = Predictor(network, description)
         score, numbers = -loss, {}
-        if recipe.validation.num_pictures:
-            score, numbers = score_pictures(
-                predictor, splits.validation, recipe.validation.protocol, recipe.validation.num_pictures
+        if recipe.validation.num_images:
+            score, numbers = score_images(
+                predictor, splits.validation, recipe.validation.protocol, recipe.validation.num_images
             )
         record |= {"validation_loss": loss, "score": score, **numbers}
         if score > state.best_score:
@@ -288,7 +288,7 @@ def _log(folder: RunFolder, fabric: Fabric, state: RunState, record: dict[str, f
 
 def _divergence(state: RunState, terms: dict[str, Tensor], batch: Batch) -> str:
     broken = ", ".join(f"{name} {float(term.detach())}" for name, term in terms.items() if not bool(term.isfinite()))
-    return f"iteration {state.iteration}: the loss is no longer a number ({broken}); pictures: {', '.join(batch.names)}; the last checkpoint is kept"
+    return f"iteration {state.iteration}: the loss is no longer a number ({broken}); images: {', '.join(batch.names)}; the last checkpoint is kept"
 
 
 @contextmanager

@@ -18,20 +18,20 @@ from seriatim.inference.config import InferenceConfig
 
 
 class DataConfig(Config):
-    """Where the pictures come from."""
+    """Where the images come from."""
 
     source: str
-    """KIND:PATH of the pictures; without `validation` and `test` also of those kept back."""
+    """KIND:PATH of the images; without `validation` and `test` also of those kept back."""
     num_validation: int = Field(default=0, ge=0)
-    """Pictures of the source kept back to watch the training."""
+    """Images of the source kept back to watch the training."""
     num_test: int = Field(default=0, ge=0)
-    """Pictures of the source kept back for the numbers that are reported; never looked at in training."""
+    """Images of the source kept back for the numbers that are reported; never looked at in training."""
     split_seed: int = 0
     """Draws the split."""
     validation: str | None = None
-    """KIND:PATH of validation pictures of their own."""
+    """KIND:PATH of validation images of their own."""
     test: str | None = None
-    """KIND:PATH of test pictures of their own."""
+    """KIND:PATH of test images of their own."""
     classes: list[str] | None = Field(default=None, min_length=1)
     """Keep the objects of these classes only; what has none of them is neither trained on nor watched. None keeps all."""
 
@@ -43,7 +43,7 @@ class DataConfig(Config):
         ):
             if number and spec is not None:
                 raise ValueError(
-                    f"{part} pictures come from the source (num_{part} = {number}) or are pictures of their own ({part} = {spec!r}), "
+                    f"{part} images come from the source (num_{part} = {number}) or are images of their own ({part} = {spec!r}), "
                     f"not both; take one out with --set data.num_{part}= or --set data.{part}="
                 )
         return self
@@ -126,8 +126,8 @@ class ValidationConfig(Config):
     """Iterations between two validations."""
     num_batches: int = Field(default=8, ge=1)
     """Validation batches for the loss."""
-    num_pictures: int = Field(default=0, ge=0)
-    """Validation pictures for the protocols; 0 for none, the best weights are then those of the lowest loss."""
+    num_images: int = Field(default=0, ge=0)
+    """Validation images for the protocols; 0 for none, the best weights are then those of the lowest loss."""
     protocol: Literal["nuclei", "cvppp", "coco"] = "nuclei"
     """Protocol of the score that picks the best weights: AP, mean over the thresholds (nuclei), SBD (cvppp), AP50 (coco)."""
 

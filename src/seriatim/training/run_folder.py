@@ -1,4 +1,4 @@
-"""A run folder: config.toml environment.json pictures.json metrics.jsonl checkpoints/ samples/ model/."""
+"""A run folder: config.toml environment.json images.json metrics.jsonl checkpoints/ samples/ model/."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from typing import Any
 
 from seriatim.core.config import read_toml, to_toml
 from seriatim.core.errors import ConfigError, DataError
-from seriatim.core.files import FileWriteError, remove_litter, write_atomically
+from seriatim.core.files import FileWriteError, remove_temporary_files, write_atomically
 from seriatim.training.recipe import Recipe
-from seriatim.training.splits import LeftOut, Splits, check_pictures, without
+from seriatim.training.splits import LeftOut, Splits, check_images, without
 
 
 class RunFolder:
@@ -30,7 +30,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.model = path / "model"
         self.log_path = path / "metrics.jsonl"
-        self.pictures_path = path / "pictures.json"
+        self.images_path = path / "images.json"
 
     def create(self, recipe: Recipe) -> None:
         """Make the folder and write the resolved recipe and the environment.
@@ -61,33 +61,31 @@ class RunFolder:
         if difference:
             raise ConfigError(f"{self.path}: was begun with another recipe: {difference}")
 
-    def remove_litter(self) -> None:
+    def remove_temporary_files(self) -> None:
         """Remove what a killed process left half written, anywhere in the run folder."""
         for folder in (self.path, self.checkpoints, self.samples, self.model):
-            remove_litter(folder)
+            remove_temporary_files(folder)
 
-    def usable_pictures(self, splits: Splits) -> Splits:
-        """The parts without damaged pictures; read and listed in pictures.json once, remembered when the run goes on.
+    def usable_images(self, splits: Splits) -> Splits:
+        """The parts without damaged images; read and listed in images.json once, remembered when the run goes on.
 
         Raises:
             DataError: if too many are damaged, none holds an object, or the data are others than when the run began.
         """
         counts = {"training": len(splits.training), "validation": len(splits.validation)}
-        if not self.pictures_path.exists():
-            left_out = [asdict(one) for one in check_pictures(splits)]
-            write_atomically(
-                self.pictures_path, (json.dumps({**counts, "left_out": left_out}, indent=1) + "\n").encode()
-            )
+        if not self.images_path.exists():
+            left_out = [asdict(one) for one in check_images(splits)]
+            write_atomically(self.images_path, (json.dumps({**counts, "left_out": left_out}, indent=1) + "\n").encode())
         try:
-            known = json.loads(self.pictures_path.read_bytes())
+            known = json.loads(self.images_path.read_bytes())
             left_out = [LeftOut(**one) for one in known["left_out"]]
             begun = {part: known[part] for part in counts}
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(
-                f"{self.pictures_path}: is damaged ({error}); delete it to have the pictures checked again"
+                f"{self.images_path}: is damaged ({error}); delete it to have the images checked again"
             ) from None
         if begun != counts:
-            raise DataError(f"{self.path}: was begun with other data: {begun} pictures then, {counts} now")
+            raise DataError(f"{self.path}: was begun with other data: {begun} images then, {counts} now")
         return without(splits, left_out)
 
     def truncate_log(self, num_bytes: int) -> None:

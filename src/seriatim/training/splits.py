@@ -1,4 +1,4 @@
-"""The pictures of a run: to train on, to watch, and to report; damaged ones listed and left out."""
+"""The images of a run: to train on, to watch, and to report; damaged ones listed and left out."""
 
 import logging
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from seriatim.training.recipe import DataConfig
 
 logger = logging.getLogger(__name__)
 
-MOST_DAMAGED = 0.1
-"""A run is refused where a larger share of the pictures cannot be read."""
+MAX_DAMAGED = 0.1
+"""A run is refused where a larger share of the images cannot be read."""
 
 
 class Splits(NamedTuple):
-    """Three parts that share no picture."""
+    """Three parts that share no image."""
 
     training: Source
     validation: Source
@@ -26,7 +26,7 @@ class Splits(NamedTuple):
 
 
 def open_splits(config: DataConfig) -> Splits:
-    """The parts that a recipe names, without reading a picture.
+    """The parts that a recipe names, without reading a image.
 
     Raises:
         DataError: if a source is missing or too small.
@@ -46,28 +46,28 @@ def _open(spec: str, config: DataConfig) -> Source:
 
 
 def check_classes(splits: Splits, num_classes: int | None) -> None:
-    """Refuse a network that tells apart another number of classes than the pictures have, and parts of several classes that differ in them.
+    """Refuse a network that tells apart another number of classes than the images have, and parts of several classes that differ in them.
 
     Args:
-        splits: the pictures.
+        splits: the images.
         num_classes: `model.config.num_classes`; None where the network knows no classes.
 
     Raises:
-        ConfigError: naming the number, or the part of the pictures and its classes.
+        ConfigError: naming the number, or the part of the images and its classes.
     """
     if num_classes is None:
         return
     known = splits.training.class_names
     if num_classes != len(known):
         raise ConfigError(
-            f"model.config.num_classes: is {num_classes}, but the training pictures have {len(known)} ({_listed(known)}); set it to {len(known)}"
+            f"model.config.num_classes: is {num_classes}, but the training images have {len(known)} ({_listed(known)}); set it to {len(known)}"
         )
     for part, source in zip(Splits._fields[1:], splits[1:], strict=True):
         names = source.class_names
         if len(source) and (len(names) != len(known) or (len(names) > 1 and names != known)):
             raise ConfigError(
-                f"data.{part}: its {len(names)} classes ({_listed(names)}) are not the {len(known)} of the training pictures ({_listed(known)}); "
-                f"name other pictures, or take the setting out with --set data.{part}="
+                f"data.{part}: its {len(names)} classes ({_listed(names)}) are not the {len(known)} of the training images ({_listed(known)}); "
+                f"name other images, or take the setting out with --set data.{part}="
             )
 
 
@@ -77,12 +77,12 @@ def _listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A picture that cannot be read, or has none of the classes asked for.
+    """A image that cannot be read, or has none of the classes asked for.
 
     Attributes:
         part: training or validation.
-        index: of the picture in its part.
-        name: of the picture.
+        index: of the image in its part.
+        name: of the image.
         reason: what was wrong.
     """
 
@@ -92,13 +92,13 @@ class LeftOut:
     reason: str
 
 
-def check_pictures(splits: Splits) -> list[LeftOut]:
-    """What cannot be used of the pictures to train on and to watch; what is damaged is named in a warning. Generated pictures need no check.
+def check_images(splits: Splits) -> list[LeftOut]:
+    """What cannot be used of the images to train on and to watch; what is damaged is named in a warning. Generated images need no check.
 
-    Where only the objects of some classes are kept, a picture without any is of no use either.
+    Where only the objects of some classes are kept, a image without any is of no use either.
 
     Raises:
-        DataError: if more than 10 % cannot be read, no picture to train on holds an object, or none to watch one of the classes.
+        DataError: if more than 10 % cannot be read, no image to train on holds an object, or none to watch one of the classes.
     """
     left_out: list[LeftOut] = []
     without_objects: list[LeftOut] = []
@@ -118,29 +118,29 @@ def check_pictures(splits: Splits) -> list[LeftOut]:
             if not len(sample.classes) and is_of_classes(source):
                 reason = f"holds no {' or '.join(source.class_names)}"
                 without_objects.append(LeftOut(part, index, source.name(index), reason))
-    if len(left_out) > MOST_DAMAGED * num_read:
+    if len(left_out) > MAX_DAMAGED * num_read:
         raise DataError(
-            f"{len(left_out)} of {num_read} pictures cannot be read, more than {MOST_DAMAGED:.0%}; the first: {left_out[0].reason}"
+            f"{len(left_out)} of {num_read} images cannot be read, more than {MAX_DAMAGED:.0%}; the first: {left_out[0].reason}"
         )
     if not num_objects and not is_generated(splits.training):
         raise DataError(
-            f"none of the {len(splits.training)} training pictures holds an object; are the label maps empty?"
+            f"none of the {len(splits.training)} training images holds an object; are the label maps empty?"
         )
     unwatched = [one for one in without_objects if one.part == "validation"]
     if unwatched and len(unwatched) == len(splits.validation):
         raise DataError(
-            f"each of the {len(unwatched)} validation pictures {unwatched[0].reason}; keep more back (data.num_validation)"
+            f"each of the {len(unwatched)} validation images {unwatched[0].reason}; keep more back (data.num_validation)"
         )
     if without_objects:
-        logger.info("left out: %d of %d pictures, which hold none of the classes", len(without_objects), num_read)
+        logger.info("left out: %d of %d images, which hold none of the classes", len(without_objects), num_read)
     return left_out + without_objects
 
 
 def without(splits: Splits, left_out: Sequence[LeftOut]) -> Splits:
-    """The parts without the pictures that cannot be used.
+    """The parts without the images that cannot be used.
 
     Raises:
-        DataError: if a picture that was left out is no longer at its place, since the data are then others.
+        DataError: if a image that was left out is no longer at its place, since the data are then others.
     """
     parts: dict[str, Source] = {"training": splits.training, "validation": splits.validation}
     gone: dict[str, set[int]] = {name: set() for name in parts}
@@ -148,7 +148,7 @@ def without(splits: Splits, left_out: Sequence[LeftOut]) -> Splits:
         source = parts[one.part]
         if one.index >= len(source) or source.name(one.index) != one.name:
             raise DataError(
-                f"{one.name}: was picture {one.index} of the {one.part} part when the run began; the data have changed since"
+                f"{one.name}: was image {one.index} of the {one.part} part when the run began; the data have changed since"
             )
         gone[one.part].add(one.index)
     for part, source in parts.items():
@@ -158,7 +158,7 @@ def without(splits: Splits, left_out: Sequence[LeftOut]) -> Splits:
 
 
 def is_generated(source: Source) -> bool:
-    """Whether the pictures are made when they are read, so that no file can be damaged, with all their objects."""
+    """Whether the images are made when they are read, so that no file can be damaged, with all their objects."""
     return bool(getattr(_whole(source), "generated", False))
 
 

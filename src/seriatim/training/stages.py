@@ -19,16 +19,16 @@ def check_watched(recipe: Recipe, num_validation: int) -> None:
 
     Args:
         recipe: of the run.
-        num_validation: pictures to watch the training.
+        num_validation: images to watch the training.
 
     Raises:
-        ConfigError: naming the setting that needs validation pictures.
+        ConfigError: naming the setting that needs validation images.
     """
     grows = [stage.name for stage in recipe.stages if stage.curriculum is not None]
     needy = "optimizer.schedule: plateau" if recipe.optimizer.schedule == "plateau" else None
     needy = f"stages.{grows[0]}.curriculum:" if grows and needy is None else needy
     if needy is not None and not num_validation:
-        raise ConfigError(f"{needy} needs validation pictures; set data.num_validation or data.validation")
+        raise ConfigError(f"{needy} needs validation images; set data.num_validation or data.validation")
 
 
 def begin_stage(state: RunState, stage: StageConfig) -> None:

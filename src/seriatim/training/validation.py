@@ -1,4 +1,4 @@
-"""What a run looks at from time to time: the loss on validation crops, the score of validation pictures, and sequences to look at."""
+"""What a run looks at from time to time: the loss on validation crops, the score of validation images, and sequences to look at."""
 
 import io
 from pathlib import Path
@@ -58,12 +58,12 @@ def validation_loss(
     return float(np.mean(totals))
 
 
-def score_pictures(
-    predictor: Predictor, source: Source, protocol: str, num_pictures: int
+def score_images(
+    predictor: Predictor, source: Source, protocol: str, num_images: int
 ) -> tuple[float, dict[str, float]]:
-    """The protocol's one number over the first pictures of a source, and what belongs into the log."""
-    pictures = Subset(source, range(min(num_pictures, len(source))))
-    result = evaluate_model(predictor, pictures, [protocol])[protocol]
+    """The protocol's one number over the first images of a source, and what belongs into the log."""
+    scored = Subset(source, range(min(num_images, len(source))))
+    result = evaluate_model(predictor, scored, [protocol])[protocol]
     score = float(SCORES[protocol](result))
     numbers = {f"{protocol}_score": score}
     if protocol == "coco":
@@ -75,17 +75,17 @@ def score_pictures(
 def write_samples(
     path: Path, predictor: Predictor, source: Source, count: int = 4, steps: int = 12, height: int = 160
 ) -> None:
-    """Validation pictures, a row each: the picture, the truth, then the masks in the order they were emitted."""
+    """Validation images, a row each: the image, the truth, then the masks in the order they were emitted."""
     rows = []
     for index in range(min(count, len(source))):
         sample = source.read(index)
         found = predictor.predict_values(sample.image)
         grey = np.repeat(sample.image[:1], 3, axis=0) if sample.image.shape[0] < 3 else sample.image[:3]
-        picture = (grey.transpose(1, 2, 0) * 255).astype(np.uint8)
-        tiles = [picture, _tinted(picture, sample.labels > 0, (90, 200, 90))]
+        pixels = (grey.transpose(1, 2, 0) * 255).astype(np.uint8)
+        tiles = [pixels, _tinted(pixels, sample.labels > 0, (90, 200, 90))]
         for step in range(steps):
             mask = np.asarray(found[step : step + 1].masks().any(axis=0))
-            tiles.append(_tinted(picture, mask, (255, 120, 40)))
+            tiles.append(_tinted(pixels, mask, (255, 120, 40)))
         rows.append(np.hstack([_resized(tile, height) for tile in tiles]))
     if rows:
         width = max(row.shape[1] for row in rows)
@@ -99,7 +99,7 @@ def _resized(tile: np.ndarray, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(tile).resize((max(1, round(tile.shape[1] * height / tile.shape[0])), height)))
 
 
-def _tinted(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    tinted = picture // 2
+def _tinted(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    tinted = pixels // 2
     tinted[mask] = tinted[mask] // 2 + np.array(colour, dtype=np.uint8) // 2 + 32
     return tinted

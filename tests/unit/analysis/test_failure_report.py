@@ -12,7 +12,7 @@ def sample_of(labels, name="one", ignore=None):
 
 
 class Drawn:
-    """Pictures of 80 x 100 pixels with two squares each."""
+    """Images of 80 x 100 pixels with two squares each."""
 
     class_names = ("square",)
 
@@ -32,7 +32,7 @@ class Drawn:
 
 
 class Finds:
-    """The squares given, by number of the picture; a square is (y, x, side)."""
+    """The squares given, by number of the image; a square is (y, x, side)."""
 
     class_names = ()
 
@@ -51,7 +51,7 @@ class Finds:
 NOTHING = Finds()
 
 
-def test_counts_and_cases_of_all_pictures_are_gathered():
+def test_counts_and_cases_of_all_images_are_gathered():
     calls = []
     report = collect_failures(NOTHING, Drawn(3), 2, lambda done, total: calls.append((done, total)))
     assert report.target_counts() == {"right": 0, "joined": 0, "split": 0, "inexact": 0, "missed": 6}
@@ -59,8 +59,8 @@ def test_counts_and_cases_of_all_pictures_are_gathered():
     assert report.case_counts()["missed"] == 6
     assert calls == [(1, 3), (2, 3), (3, 3)]
     told = report.as_json()
-    assert told["num_pictures"] == 3
-    assert told["pictures"][2]["cases"][1] == {
+    assert told["num_images"] == 3
+    assert told["images"][2]["cases"][1] == {
         "kind": "missed",
         "box": [40, 42, 60, 62],
         "targets": [2],
@@ -68,13 +68,13 @@ def test_counts_and_cases_of_all_pictures_are_gathered():
     }
 
 
-def test_examples_come_from_many_pictures_the_largest_first():
+def test_examples_come_from_many_images_the_largest_first():
     report = collect_failures(NOTHING, Drawn(4), 3)
     shown = report.examples["missed"]
-    assert [one.picture for one in shown] == ["p0", "p1", "p2"]
+    assert [one.image_name for one in shown] == ["p0", "p1", "p2"]
     assert [one.case.targets for one in shown] == [(2,)] * 3
     few = collect_failures(NOTHING, Drawn(2), 3).examples["missed"]
-    assert [(one.picture, one.case.targets) for one in few] == [("p0", (2,)), ("p0", (1,)), ("p1", (2,))]
+    assert [(one.image_name, one.case.targets) for one in few] == [("p0", (2,)), ("p0", (1,)), ("p1", (2,))]
 
 
 def test_an_example_shows_the_surroundings_stretched_to_the_full_range():
@@ -86,7 +86,7 @@ def test_an_example_shows_the_surroundings_stretched_to_the_full_range():
     assert np.array_equal(example.pixels[..., 0] > 0, example.target_labels > 0)
 
 
-def test_surroundings_stay_inside_a_small_picture():
+def test_surroundings_stay_inside_a_small_image():
     report = FailureReport(1)
     report.add(sample_of(np.ones((3, 200))), Instances((3, 200)))
     [example] = report.examples["missed"]
@@ -107,15 +107,15 @@ def test_no_examples_may_be_wanted():
     assert report.case_counts()["missed"] == 4
 
 
-def test_every_picture_is_judged_by_its_own_predictions():
+def test_every_image_is_judged_by_its_own_predictions():
     report = collect_failures(Finds([(10, 10, 10)], [(10, 10, 10), (40, 41, 20)], [(0, 0, 5)]), Drawn(3))
-    assert [one.pred_counts["right"] for one in report.pictures] == [1, 2, 0]
-    assert [(one.case.kind, one.picture) for one in report.examples["hallucinated"]] == [("hallucinated", "p2")]
+    assert [one.pred_counts["right"] for one in report.images] == [1, 2, 0]
+    assert [(one.case.kind, one.image_name) for one in report.examples["hallucinated"]] == [("hallucinated", "p2")]
 
 
 def test_where_predictions_overlap_the_earlier_holds_the_pixel_and_one_that_is_left_none_is_not_counted():
     report = collect_failures(Finds([(40, 40, 20), (45, 45, 5), (35, 40, 20), (10, 10, 10)]), Drawn(1))
     assert report.target_counts()["right"] == 2
     assert (report.pred_counts()["right"], sum(report.pred_counts().values())) == (2, 3)
-    [case] = report.pictures[0].cases
+    [case] = report.images[0].cases
     assert (case.kind, case.box, case.preds) == ("hallucinated", (35, 40, 40, 60), (3,))

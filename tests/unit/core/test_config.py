@@ -36,11 +36,11 @@ class Outer(Config):
         ({}, "here: name: Field required"),
         (
             {"name": "a", "optimizer": {"learning_rate": -1}},
-            "here: optimizer.learning_rate: Input should be greater than 0 (came: -1)",
+            "here: optimizer.learning_rate: Input should be greater than 0 (got: -1)",
         ),
         (
             {"name": "a", "optimizer": {"kind": "adm"}},
-            "here: optimizer.kind: Input should be 'adam' or 'sgd' (came: 'adm')",
+            "here: optimizer.kind: Input should be 'adam' or 'sgd' (got: 'adm')",
         ),
     ],
 )

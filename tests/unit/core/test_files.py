@@ -4,7 +4,7 @@ import os
 import pytest
 
 from seriatim.core import files
-from seriatim.core.files import FileWriteError, remove_litter, write_atomically
+from seriatim.core.files import FileWriteError, remove_temporary_files, write_atomically
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -54,7 +54,7 @@ def test_wherever_writing_fails_the_old_file_is_intact_and_nothing_is_left(old, 
     assert os.listdir(old.parent) == [old.name]
 
 
-def test_an_interruption_leaves_the_old_file_and_no_litter(old, monkeypatch):
+def test_an_interruption_leaves_the_old_file_and_no_temporary_file(old, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -87,10 +87,10 @@ def test_a_place_that_cannot_be_written_is_one_typed_error(tmp_path, place):
         write_atomically(tmp_path / place, b"abc")
 
 
-def test_litter_is_removed_and_nothing_else(tmp_path):
+def test_temporary_files_are_removed_and_nothing_else(tmp_path):
     keep = ["a.part", ".hidden", "b.safetensors"]
     for name in [*keep, ".b.safetensors.77.part"]:
         (tmp_path / name).write_bytes(b"")
-    remove_litter(tmp_path)
-    remove_litter(tmp_path / "nothing")
+    remove_temporary_files(tmp_path)
+    remove_temporary_files(tmp_path / "nothing")
     assert sorted(os.listdir(tmp_path)) == sorted(keep)

@@ -12,7 +12,7 @@ def config(**values):
 
 
 def scattered(size=(90, 120), count=25, seed=0, ignore=None):
-    """Discs whose brightness is their number; background 0. So the picture tells what the labels must be."""
+    """Discs whose brightness is their number; background 0. So the image tells what the labels must be."""
     chance = np.random.default_rng(seed)
     labels = np.zeros(size, dtype=np.int32)
     rows, columns = np.indices(size)
@@ -61,7 +61,7 @@ def test_labels_stay_on_their_pixels_under_rotation_scale_and_flips(values):
     assert max(agreed, key=agreed.get) == (0, 0)  # half a pixel off would show here
 
 
-def test_without_rotation_scale_and_flips_a_crop_is_a_piece_of_the_picture_to_the_pixel():
+def test_without_rotation_scale_and_flips_a_crop_is_a_piece_of_the_image_to_the_pixel():
     sample = scattered()
     values = {"scale": (1.0, 1.0), "rotation": 0.0, "flips": False, "crop_size": [90, 120]}
     image, labels, classes = crop(sample, **values)
@@ -92,7 +92,7 @@ def test_flips_may_be_horizontal_alone():
     assert 4 < sum(mirrored) < 20
 
 
-def test_what_lies_outside_the_picture_is_to_be_ignored():
+def test_what_lies_outside_the_image_is_to_be_ignored():
     sample = scattered(size=(20, 30))
     values = {"scale": (1.0, 1.0), "rotation": 0.0, "flips": False, "crop_size": [40, 50]}
     image, labels, _ = crop(sample, **values)
@@ -121,7 +121,7 @@ def test_objects_of_which_too_little_is_left_are_ignored_and_the_others_numbered
         areas = np.bincount(np.maximum(labels, 0).ravel(), minlength=len(classes) + 1)[1:]
         assert len(areas) == len(classes)
         assert (areas >= min_area).all()
-        assert (np.diff(classes) > 0).all()  # in the order of the picture
+        assert (np.diff(classes) > 0).all()  # in the order of the image
         ignored += (labels == -1).sum()
     assert (ignored > 0) == (min_area > 1) or min_area == 1
 
@@ -168,7 +168,7 @@ def test_the_same_chance_gives_the_same_crop_and_values_stay_in_0_to_1():
     assert 0 <= first[0].min() <= first[0].max() <= 1
 
 
-def test_a_picture_without_objects_gives_crops_without_objects():
+def test_a_image_without_objects_gives_crops_without_objects():
     sample = Sample(
         "empty", np.ones((3, 50, 60), dtype=np.float32), np.zeros((50, 60), dtype=np.int32), np.zeros(0, dtype=np.int64)
     )
@@ -178,7 +178,7 @@ def test_a_picture_without_objects_gives_crops_without_objects():
     assert set(np.unique(labels)) <= {-1, 0}
 
 
-def test_a_picture_of_one_pixel_gives_a_crop():
+def test_a_image_of_one_pixel_gives_a_crop():
     sample = Sample(
         "dot", np.ones((1, 1, 1), dtype=np.float32), np.ones((1, 1), dtype=np.int32), np.ones(1, dtype=np.int64)
     )

@@ -9,7 +9,7 @@ from seriatim.data.samples import Sample
 
 
 class Squares:
-    """Picture i holds i objects of 6 x 6 pixels."""
+    """Image i holds i objects of 6 x 6 pixels."""
 
     class_names = ("object",)
 
@@ -21,7 +21,7 @@ class Squares:
         return self.count
 
     def name(self, index):
-        return f"picture{index}"
+        return f"image{index}"
 
     def read(self, index):
         self.reads += 1
@@ -50,16 +50,16 @@ def test_a_crop_depends_on_seed_and_number_alone():
     assert any((one[number][1] != crops_of(seed=4)[number][1]).any() for number in range(12))
 
 
-def test_every_picture_comes_once_an_epoch_in_another_order():
+def test_every_image_comes_once_an_epoch_in_another_order():
     crops = crops_of()
     orders = [[crops[epoch * 5 + position][0] for position in range(5)] for epoch in range(6)]
-    assert all(sorted(order) == [f"picture{index}" for index in range(5)] for order in orders)
+    assert all(sorted(order) == [f"image{index}" for index in range(5)] for order in orders)
     assert len({tuple(order) for order in orders}) > 1
 
 
-def test_the_same_picture_is_cut_anew_in_every_epoch():
+def test_the_same_image_is_cut_anew_in_every_epoch():
     crops = crops_of()
-    cuts = [image.tobytes() for name, image, *_ in (crops[number] for number in range(30)) if name == "picture3"]
+    cuts = [image.tobytes() for name, image, *_ in (crops[number] for number in range(30)) if name == "image3"]
     assert len(cuts) == len(set(cuts)) == 6
 
 
@@ -101,7 +101,7 @@ def test_a_batch_without_objects_has_no_classes():
 
 
 @pytest.mark.parametrize(("cache_bytes", "most", "least"), [(10**9, 5, 5), (1, 40, 30)])
-def test_prepared_pictures_are_kept_as_far_as_memory_allows_and_change_nothing(cache_bytes, most, least):
+def test_prepared_images_are_kept_as_far_as_memory_allows_and_change_nothing(cache_bytes, most, least):
     source = Squares()
     crops = Crops(source, PreparationConfig(channels=1), AugmentationConfig(crop_size=(24, 24)), 3, cache_bytes)
     kept = [crops[number][1] for number in range(40)]

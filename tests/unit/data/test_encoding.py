@@ -31,12 +31,12 @@ def test_stems_are_file_names_of_which_no_two_are_the_same():
 
 @pytest.mark.parametrize("name", ["", "..", ".", " "])
 def test_what_cannot_name_a_file_is_refused(name):
-    with pytest.raises(DataError, match="picture 0: its name"):
+    with pytest.raises(DataError, match="image 0: its name"):
         file_stems(Named(name))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_pictures_of_any_channels_come_back(channels):
+def test_images_of_any_channels_come_back(channels):
     image = (np.arange(channels * 6).reshape(channels, 2, 3) * 10 / 255).astype(np.float32)
     pixels = np.asarray(Image.open(io.BytesIO(encode_image(image))))
     assert (np.atleast_3d(pixels) == np.arange(channels * 6).reshape(channels, 2, 3).transpose(1, 2, 0) * 10).all()

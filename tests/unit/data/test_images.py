@@ -18,7 +18,7 @@ ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "TIFF"
 
 @pytest.fixture
 def colours():
-    """A picture without symmetry: red top left, green top right, blue bottom left."""
+    """A image without symmetry: red top left, green top right, blue bottom left."""
     pixels = np.zeros((16, 24, 3), dtype=np.uint8)
     pixels[:8, :12, 0] = pixels[:8, 12:, 1] = pixels[8:, :12, 2] = 255
     return pixels
@@ -26,14 +26,14 @@ def colours():
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP"])
 def test_pixels_come_back_exactly(colours, kind, tmp_path):
-    path = tmp_path / f"picture{ENDINGS[kind]}"
+    path = tmp_path / f"image{ENDINGS[kind]}"
     Image.fromarray(colours).save(path, format=kind, **({"lossless": True} if kind == "WEBP" else {}))
     assert np.array_equal(read_pixels(path), colours)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF"])
-def test_lossy_pictures_come_back_nearly(colours, kind, tmp_path):
-    path = tmp_path / f"picture{ENDINGS[kind]}"
+def test_lossy_images_come_back_nearly(colours, kind, tmp_path):
+    path = tmp_path / f"image{ENDINGS[kind]}"
     Image.fromarray(colours).save(path, format=kind)
     difference = np.abs(read_pixels(path)[..., :3].astype(int) - colours)
     assert difference.mean() < 12
@@ -63,7 +63,7 @@ def test_every_exif_turn_is_undone(colours, turn, kind, tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
-def test_a_turned_picture_of_16_bits_keeps_its_levels(ending, tmp_path):
+def test_a_turned_image_of_16_bits_keeps_its_levels(ending, tmp_path):
     levels = np.arange(6, dtype=np.uint16).reshape(2, 3) * 9001
     path = tmp_path / f"turned{ending}"
     exif = Image.Exif()
@@ -175,9 +175,9 @@ def test_colours_of_16_bits_that_cannot_be_read_in_full_are_refused_with_a_way_o
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "F"])
 def test_every_mode_of_pillow_is_taken(colours, mode):
-    picture = Image.fromarray(colours)
-    picture = Image.fromarray(colours[:, :, 0].astype(np.uint16) * 200) if mode == "I;16" else picture.convert(mode)
-    pixels = from_pillow(picture)
+    image = Image.fromarray(colours)
+    image = Image.fromarray(colours[:, :, 0].astype(np.uint16) * 200) if mode == "I;16" else image.convert(mode)
+    pixels = from_pillow(image)
     assert pixels.shape[:2] == (16, 24)
     values = to_float_image(pixels)
     assert values.shape[0] in (1, 3, 4)
@@ -185,17 +185,17 @@ def test_every_mode_of_pillow_is_taken(colours, mode):
         assert np.abs(values[:3] - colours.transpose(2, 0, 1) / 255).max() < 0.05
 
 
-def test_a_bilevel_picture_is_bool(tmp_path):
+def test_a_bilevel_image_is_bool(tmp_path):
     Image.fromarray(np.eye(9, dtype=bool)).save(tmp_path / "a.png")
     assert read_pixels(tmp_path / "a.png").dtype == bool
     assert np.array_equal(read_pixels(tmp_path / "a.png"), np.eye(9, dtype=bool))
 
 
 def test_a_palette_gives_its_colours_and_its_transparency(colours, tmp_path):
-    picture = Image.fromarray(colours).quantize(8)
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(colours).quantize(8)
+    image.save(tmp_path / "a.png")
     assert np.abs(read_pixels(tmp_path / "a.png").astype(int) - colours).max() < 8
-    picture.save(tmp_path / "b.png", transparency=0)
+    image.save(tmp_path / "b.png", transparency=0)
     assert read_pixels(tmp_path / "b.png").shape == (16, 24, 4)
 
 
@@ -222,7 +222,7 @@ def test_of_several_pages_the_first_is_taken_with_a_warning(ending, tmp_path, ca
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1)])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
-def test_a_picture_may_be_a_line_or_a_point(size, kind, tmp_path):
+def test_a_image_may_be_a_line_or_a_point(size, kind, tmp_path):
     path = tmp_path / f"thin{ENDINGS[kind]}"
     Image.fromarray(np.full(size, 100, dtype=np.uint8)).save(path, format=kind)
     assert read_pixels(path).shape[:2] == size
@@ -239,7 +239,7 @@ def test_pixels_that_are_not_finite_are_refused(value, tmp_path):
         to_float_image(levels)
 
 
-def test_what_is_no_picture_is_named_with_its_reason(tmp_path):
+def test_what_is_no_image_is_named_with_its_reason(tmp_path):
     for name, data in (
         ("empty.png", b""),
         ("text.jpg", b"hello"),
@@ -257,14 +257,14 @@ def test_what_is_no_picture_is_named_with_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "name"), [("TIFF", "a.png"), ("PNG", "a.tif"), ("JPEG", "a.bmp")])
-def test_a_picture_with_the_wrong_ending_is_read_all_the_same(colours, kind, name, tmp_path):
+def test_a_image_with_the_wrong_ending_is_read_all_the_same(colours, kind, name, tmp_path):
     Image.fromarray(colours).save(tmp_path / name, format=kind)
     assert read_pixels(tmp_path / name).shape == colours.shape
 
 
 def test_a_format_that_is_not_opened_is_refused(tmp_path):
     Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "a.png", format="PPM")
-    with pytest.raises(ImageError, match="not a picture in a known format"):
+    with pytest.raises(ImageError, match="not a image in a known format"):
         read_pixels(tmp_path / "a.png")
 
 
@@ -316,29 +316,29 @@ def test_a_bomb_of_400_megapixels_is_refused_at_once(name, data, tmp_path):
 
 
 def examples():
-    """A picture of each format, small and with many features."""
+    """A image of each format, small and with many features."""
     random = np.random.default_rng(0)
     smooth = np.clip(
         np.add.outer(np.arange(40) * 3, np.arange(50) * 2)[:, :, None] + random.integers(0, 40, (40, 50, 3)), 0, 255
     ).astype(np.uint8)
-    picture, files = Image.fromarray(smooth), {}
+    image, files = Image.fromarray(smooth), {}
     for name, kind, one, settings in (
-        ("rgb.png", "PNG", picture, {}),
-        ("palette.png", "PNG", picture.quantize(16), {"transparency": 3}),
+        ("rgb.png", "PNG", image, {}),
+        ("palette.png", "PNG", image.quantize(16), {"transparency": 3}),
         ("deep.png", "PNG", Image.fromarray(smooth[:, :, 0].astype(np.uint16) * 256), {}),
-        ("rgb.jpg", "JPEG", picture, {}),
-        ("progressive.jpg", "JPEG", picture, {"progressive": True}),
-        ("cmyk.jpg", "JPEG", picture.convert("CMYK"), {}),
-        ("rgb.webp", "WEBP", picture, {}),
-        ("moving.webp", "WEBP", picture, {"save_all": True, "append_images": [picture.rotate(90, expand=False)]}),
-        ("moving.gif", "GIF", picture, {"save_all": True, "append_images": [picture.rotate(180)]}),
-        ("raw.tif", "TIFF", picture, {}),
-        ("lzw.tif", "TIFF", picture, {"compression": "tiff_lzw"}),
-        ("jpeg.tif", "TIFF", picture, {"compression": "jpeg"}),
-        ("palette.tif", "TIFF", picture.quantize(16), {}),
-        ("group4.tif", "TIFF", picture.convert("1"), {"compression": "group4"}),
-        ("rgb.bmp", "BMP", picture, {}),
-        ("palette.bmp", "BMP", picture.quantize(16), {}),
+        ("rgb.jpg", "JPEG", image, {}),
+        ("progressive.jpg", "JPEG", image, {"progressive": True}),
+        ("cmyk.jpg", "JPEG", image.convert("CMYK"), {}),
+        ("rgb.webp", "WEBP", image, {}),
+        ("moving.webp", "WEBP", image, {"save_all": True, "append_images": [image.rotate(90, expand=False)]}),
+        ("moving.gif", "GIF", image, {"save_all": True, "append_images": [image.rotate(180)]}),
+        ("raw.tif", "TIFF", image, {}),
+        ("lzw.tif", "TIFF", image, {"compression": "tiff_lzw"}),
+        ("jpeg.tif", "TIFF", image, {"compression": "jpeg"}),
+        ("palette.tif", "TIFF", image.quantize(16), {}),
+        ("group4.tif", "TIFF", image.convert("1"), {"compression": "group4"}),
+        ("rgb.bmp", "BMP", image, {}),
+        ("palette.bmp", "BMP", image.quantize(16), {}),
     ):
         file = io.BytesIO()
         one.save(file, format=kind, **settings)
@@ -375,7 +375,7 @@ def mutant(data, random):
 
 
 def try_mutants(tmp_path, count, seed):
-    """Reads `count` mutants of every example; anything but a picture or an `ImageError` escapes. Returns decoded, refused, slowest."""
+    """Reads `count` mutants of every example; anything but a image or an `ImageError` escapes. Returns decoded, refused, slowest."""
     decoded = refused = 0
     slowest = 0.0
     for name, data in examples().items():
@@ -423,7 +423,7 @@ def test_grey_with_transparency_becomes_colour_with_transparency():
     assert values[3].max() == pytest.approx(0.2)
 
 
-def test_a_constant_picture_is_no_division_by_zero():
+def test_a_constant_image_is_no_division_by_zero():
     assert to_float_image(np.full((2, 2), -3.0)).max() == 0.0
     assert to_float_image(np.full((2, 2), 7.0)).max() == 1.0
 
@@ -439,9 +439,9 @@ def test_label_maps_come_back_exactly(ending, dtype, tmp_path):
 
 
 def test_a_palette_label_map_holds_its_indices(tmp_path):
-    picture = Image.fromarray(np.array([[0, 1], [2, 2]], dtype=np.uint8))
-    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(np.array([[0, 1], [2, 2]], dtype=np.uint8))
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    image.save(tmp_path / "a.png")
     assert read_label_map(tmp_path / "a.png").tolist() == [[0, 1], [2, 2]]
 
 

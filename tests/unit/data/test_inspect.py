@@ -58,7 +58,7 @@ def test_everything_is_counted():
         ]
     )
     found = inspect(source)
-    assert (found.num_pictures, found.num_read, found.num_objects, found.num_empty) == (4, 3, 4, 1)
+    assert (found.num_images, found.num_read, found.num_objects, found.num_empty) == (4, 3, 4, 1)
     assert found.objects_per_class == {"cell": 2, "nerve": 2}
     assert found.object_areas is not None
     assert (found.object_areas.smallest, found.object_areas.largest) == (1, 35)
@@ -90,7 +90,7 @@ def test_the_table_names_each_class_that_has_objects():
     assert rows["classes"] == "1 of 2 have objects"
 
 
-def test_a_set_without_pictures_is_described_too():
+def test_a_set_without_images_is_described_too():
     assert dict(as_rows(inspect(Made([]))))["height"] == "-"
 
 

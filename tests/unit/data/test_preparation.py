@@ -50,7 +50,7 @@ def test_four_channels_pass_untouched_where_the_network_takes_four():
     assert np.array_equal(to_channels(image, 4), image)
 
 
-def test_without_settings_a_picture_is_left_alone(spots):
+def test_without_settings_a_image_is_left_alone(spots):
     assert np.array_equal(prepare(spots, PreparationConfig(channels=1)), spots)
 
 
@@ -78,7 +78,7 @@ def test_a_dark_background_is_left_and_a_bright_one_seen(spots):
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 7)])
-def test_a_constant_picture_stays_finite(value, size):
+def test_a_constant_image_stays_finite(value, size):
     config = PreparationConfig(channels=1, stretch=True, bright_objects=True)
     prepared = prepare(np.full((1, *size), value, dtype=np.float32), config)
     assert prepared.shape == (1, *size)
@@ -138,7 +138,7 @@ def test_a_setting_out_of_range_is_named():
         PreparationConfig.parse({"strech": True})
 
 
-def test_brown_stain_is_taken_out_and_other_pictures_are_left_alone():
+def test_brown_stain_is_taken_out_and_other_images_are_left_alone():
     settings = PreparationConfig(channels=1, unmix_brown=True)
     blue, brown = np.array([0.45, 0.45, 0.75], dtype=np.float32), np.array([0.55, 0.35, 0.2], dtype=np.float32)
     stained = np.broadcast_to(brown[:, None, None], (3, 40, 40)).copy()

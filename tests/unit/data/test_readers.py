@@ -38,7 +38,7 @@ def folder(tmp_path):
 # --- folder: ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_gives_pictures_in_order_with_labels_without_gaps(folder):
+def test_a_folder_gives_images_in_order_with_labels_without_gaps(folder):
     source = FolderSource(folder)
     assert [source.name(index) for index in range(len(source))] == ["a", "b"]
     sample = source.read(0)
@@ -51,10 +51,10 @@ def test_a_folder_gives_pictures_in_order_with_labels_without_gaps(folder):
     assert sample.classes.tolist() == [1, 1, 1]
 
 
-def test_picture_and_label_map_may_be_of_different_formats(folder):
+def test_image_and_label_map_may_be_of_different_formats(folder):
     save(folder / "images" / "c.jpg", grey())
     save(folder / "labels" / "c.tif", LABELS)
-    (folder / "images" / "notes.txt").write_text("no picture")
+    (folder / "images" / "notes.txt").write_text("no image")
     (folder / "labels" / "unused.png").write_bytes(b"never read")
     assert FolderSource(folder).read(2).labels.tolist() == WITHOUT_GAPS
     assert len(FolderSource(folder)) == 3
@@ -80,16 +80,16 @@ def test_two_label_maps_of_one_stem_are_refused(folder):
         FolderSource(folder)
 
 
-def test_a_folder_without_pictures_is_refused(folder):
+def test_a_folder_without_images_is_refused(folder):
     for path in (folder / "images").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         FolderSource(folder)
 
 
 def test_sizes_that_differ_are_named(folder):
     save(folder / "images" / "b.png", grey(size=(5, 4)))
-    with pytest.raises(DataError, match=r"b\.png: is 4 x 5 pixels, its picture 5 x 4"):
+    with pytest.raises(DataError, match=r"b\.png: is 4 x 5 pixels, its image 5 x 4"):
         FolderSource(folder).read(1)
 
 
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_named(folder, part):
 
 
 @pytest.mark.parametrize("labels", [np.zeros((4, 5, 3), dtype=np.uint8)])
-def test_a_colour_picture_is_no_label_map(folder, labels):
+def test_a_colour_image_is_no_label_map(folder, labels):
     save(folder / "labels" / "a.png", labels)
     with pytest.raises(DataError, match=r"a\.png: expected a label map height x width"):
         FolderSource(folder).read(0)
@@ -114,7 +114,7 @@ def test_a_colour_picture_is_no_label_map(folder, labels):
 
 
 def save_plant(folder, name, leaves):
-    """A picture and its palette label map, as the challenge ships them; the index is the leaf, colours are for the eye."""
+    """A image and its palette label map, as the challenge ships them; the index is the leaf, colours are for the eye."""
     rgb = np.zeros((*np.shape(leaves), 3), dtype=np.uint8)
     rgb[..., 1] = np.asarray(leaves) * 20
     save(folder / f"{name}_rgb.png", rgb)
@@ -220,7 +220,7 @@ def test_a_specification_that_cannot_be_used_says_why(spec, message):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_parts_of_a_split_share_no_picture_and_miss_none(seed):
+def test_the_parts_of_a_split_share_no_image_and_miss_none(seed):
     source = RosetteSource(23)
     parts = split(source, 5, 4, seed)
     assert [len(part) for part in parts] == [14, 5, 4]

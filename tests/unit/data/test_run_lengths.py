@@ -59,7 +59,7 @@ def test_a_bad_code_does_not_disturb_its_neighbours():
         ("4X", "ends in the middle of a number"),
         ("44", None),
         ("8", "covers no pixel"),
-        ("43", "add up to 7 pixels, the picture has 8"),
+        ("43", "add up to 7 pixels, the image has 8"),
         ("9", "has a run of 9 pixels"),
         ("4N6", "has a negative run"),
         ("oooooooooo0", "negative run, or one beyond 33 bits"),
@@ -78,8 +78,8 @@ def test_a_code_too_long_for_the_memory_is_refused():
 @pytest.mark.parametrize(
     ("counts", "reason"),
     [
-        (None, "came None"),
-        (7, "came 7"),
+        (None, "got None"),
+        (7, "got 7"),
         ([1, "7"], "holds str"),
         ([1, 7.0], "holds float"),
         ([True, 7], "holds bool"),

@@ -14,7 +14,7 @@ LABELS = np.array([[1, 1, 0, 2], [3, 0, 4, 4]], dtype=np.int32)
 
 
 class Street:
-    """Two pictures: a car, a person, a dog and a person; and nothing."""
+    """Two images: a car, a person, a dog and a person; and nothing."""
 
     class_names = ("car", "dog", "person")
 
@@ -50,7 +50,7 @@ def test_classes_are_numbered_in_the_order_asked_for_and_objects_keep_theirs():
     assert sample.classes.tolist() == [2, 1, 1]
 
 
-def test_all_pictures_stay_and_one_without_such_objects_is_empty():
+def test_all_images_stay_and_one_without_such_objects_is_empty():
     dogs = OfClasses(Subset(Street(), [1, 0]), ["dog"])
     assert [dogs.name(index) for index in range(len(dogs))] == ["empty", "full"]
     assert dogs.read(0).labels.max() == len(dogs.read(0).classes) == 0
@@ -82,6 +82,6 @@ def test_whole_objects_crowds_and_distances_are_chosen_alike():
     assert sample.distance_confidences.tolist() == pytest.approx([0.2, 0.3, 0.4])
 
 
-def test_a_class_that_the_pictures_do_not_have_is_refused_with_a_near_one():
-    with pytest.raises(ConfigError, match=r"data\.classes: the pictures have no class 'persn'; did you mean 'person'"):
+def test_a_class_that_the_images_do_not_have_is_refused_with_a_near_one():
+    with pytest.raises(ConfigError, match=r"data\.classes: the images have no class 'persn'; did you mean 'person'"):
         OfClasses(Street(), ["persn"])

@@ -1,4 +1,4 @@
-"""The contact sheet shows an even choice of the pictures, with their objects outlined."""
+"""The contact sheet shows an even choice of the images, with their objects outlined."""
 
 import io
 
@@ -19,7 +19,7 @@ def read(sheet):
     return np.asarray(Image.open(io.BytesIO(sheet.encode())))
 
 
-def test_pictures_are_chosen_evenly():
+def test_images_are_chosen_evenly():
     assert sorted(ContactSheet(100, most=5).wanted) == [0, 25, 50, 74, 99]
     assert sorted(ContactSheet(3, most=5).wanted) == [0, 1, 2]
 
@@ -41,11 +41,11 @@ def test_an_object_is_outlined_in_colour_and_the_rest_is_grey():
     assert colourful[rows.min() + np.ptp(rows) // 2, columns.min() + np.ptp(columns) // 2] == 0
 
 
-def test_a_set_without_pictures_gives_an_empty_sheet():
+def test_a_set_without_images_gives_an_empty_sheet():
     assert read(ContactSheet(0)).shape[0] > CELL
 
 
-def test_small_pictures_long_names_and_large_ones_fit():
+def test_small_images_long_names_and_large_ones_fit():
     sheet = ContactSheet(3)
     for index, size in enumerate([(1, 1), (900, 30), (40, 2000)]):
         sheet.add(

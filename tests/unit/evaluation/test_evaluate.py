@@ -21,7 +21,7 @@ from seriatim.inference.predictor import Predictor
 from seriatim.metrics import PROTOCOLS, evaluate
 from seriatim.metrics.coco import KEYS
 
-from .conftest import describe, paint_discs
+from ..conftest import describe, paint_discs
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_label_maps_are_found_by_stem_and_known_endings(source, tmp_path):
     maps = tmp_path / "maps"
     maps.mkdir()
     (maps / "one.labels.png").write_bytes((source.folder / "labels" / "one.png").read_bytes())
-    (maps / "one.png").write_bytes(b"the picture itself, say")
+    (maps / "one.png").write_bytes(b"the image itself, say")
     (maps / "two.png").write_bytes((source.folder / "labels" / "two.png").read_bytes())
     Image.fromarray(np.zeros((90, 100), dtype=np.uint16)).save(maps / "none.tif")
     assert evaluate_label_maps(maps, source, ["nuclei"])["nuclei"]["AP"][0.5] == 1.0
@@ -164,7 +164,7 @@ def test_predictions_without_classes_are_judged_as_of_one_class(scene):
     assert named.scores["coco"]["AP"] == 0.0
 
 
-def test_every_protocol_says_something_of_every_picture(source, oracle):
+def test_every_protocol_says_something_of_every_image(source, oracle):
     scores = evaluate_model(Predictor(oracle, describe({})), source, list(PROTOCOLS))
     for result in scores.values():
         assert [rating["name"] for rating in result["per_image"]] == ["none", "one", "two"]
@@ -180,8 +180,8 @@ def test_intervals_come_only_when_asked_for(source):
     assert found.kept == []
 
 
-def test_no_picture_is_an_error(source):
-    with pytest.raises(DataError, match="no pictures"):
+def test_no_image_is_an_error(source):
+    with pytest.raises(DataError, match="no images"):
         evaluate_found(Fixed([]), Subset(source, []), ["nuclei"])
 
 
@@ -232,7 +232,7 @@ def test_coco_results_score_as_pycocotools_scores_them(coco):
     assert [source.name(index) for index in found.indices] == found.names
 
 
-def test_a_part_of_a_coco_file_is_scored_by_its_own_pictures(coco):
+def test_a_part_of_a_coco_file_is_scored_by_its_own_images(coco):
     source = CocoSource(coco[0])
     part = Subset(source, [4, 2])
     found = evaluate_found(open_predictions(coco[1], part), part, ["coco"], keep=True)

@@ -56,10 +56,10 @@ def test_results_for_other_data_are_matched_by_name_and_keep_their_overlaps(sour
     assert finder.class_names == ("object",)
 
 
-def test_a_picture_without_an_image_has_no_predictions(source, tmp_path, caplog):
+def test_a_image_without_an_image_has_no_predictions(source, tmp_path, caplog):
     finder = NamedCocoFinder(write(tmp_path / "found.json", ["c.png"], [Instances(SIZE, [square(0, 0)])]), source)
     assert [len(finder.find(k, source.read(k))) for k in range(2)] == [0, 1]
-    assert "no image for 1 pictures, such as a.b" in caplog.text
+    assert "no image for 1 images, such as a.b" in caplog.text
 
 
 def test_images_that_are_strange_or_come_twice_are_left_out(source, tmp_path, caplog):
@@ -70,13 +70,13 @@ def test_images_that_are_strange_or_come_twice_are_left_out(source, tmp_path, ca
     path.write_text(json.dumps(content))
     finder = NamedCocoFinder(path, source)
     assert [len(finder.find(k, source.read(k))) for k in range(2)] == [0, 1]
-    for reason in ("second one of c", "'other.png' is no picture", "expected an id", "no height and width"):
+    for reason in ("second one of c", "'other.png' is no image", "expected an id", "no height and width"):
         assert reason in caplog.text
 
 
-def test_what_fits_no_picture_is_an_error(source, tmp_path):
+def test_what_fits_no_image_is_an_error(source, tmp_path):
     nothing = [Instances(SIZE)]
-    with pytest.raises(DataError, match=r"none of its 1 images is a picture of the data; .* 'a\.b'"):
+    with pytest.raises(DataError, match=r"none of its 1 images is a image of the data; .* 'a\.b'"):
         NamedCocoFinder(write(tmp_path / "found.json", ["z.png"], nothing), source)
     finder = NamedCocoFinder(write(tmp_path / "found.json", ["c.png"], nothing, size=(3, 4)), source)
     with pytest.raises(DataError, match="says that c is 3 x 4 pixels, the truth 12 x 16"):
@@ -90,7 +90,7 @@ def test_what_fits_no_picture_is_an_error(source, tmp_path):
         open_predictions(tmp_path / "none", source)
 
 
-def test_results_for_a_part_of_a_coco_file_go_to_its_pictures(tmp_path):
+def test_results_for_a_part_of_a_coco_file_go_to_its_images(tmp_path):
     images = []
     for number, name in enumerate(("a", "b", "c")):
         Image.new("L", SIZE[::-1]).save(tmp_path / f"{name}.png")

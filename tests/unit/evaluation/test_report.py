@@ -11,20 +11,20 @@ from PIL import Image
 from seriatim.core.instances import Instances
 from seriatim.data.samples import Sample
 from seriatim.evaluation.evaluate import evaluate_found
-from seriatim.evaluation.report import MISSED, RIGHT, WRONG, choose_pictures, draw_picture, render_report, show_pictures
+from seriatim.evaluation.report import MISSED, RIGHT, WRONG, choose_images, draw_image, render_report, show_images
 
-from .conftest import paint_discs
+from ..conftest import paint_discs
 
 CENTRES = [(15, 15), (15, 45), (45, 15), (45, 45)]
 
 
 class Discs:
-    """Pictures of four discs, of which the finder misses the more the later the picture is."""
+    """Images of four discs, of which the finder misses the more the later the image is."""
 
     class_names = ("<b>disc</b>", "other")
 
     def __init__(self, count, names=None):
-        self.names = names or [f"picture {k}" for k in range(count)]
+        self.names = names or [f"image {k}" for k in range(count)]
 
     def __len__(self):
         return len(self.names)
@@ -37,7 +37,7 @@ class Discs:
         return Sample(self.names[index], (labels > 0)[None].astype(np.float32), labels, np.array([1, 2, 1, 2]))
 
 
-class Finder:
+class PredictionSource:
     class_names = Discs.class_names
 
     def find(self, index, sample):
@@ -47,10 +47,8 @@ class Finder:
 
 
 def report(source, protocols=("nuclei", "sds"), facts=None):
-    found = evaluate_found(Finder(), source, list(protocols), num_resamples=50, keep=True)
-    return found, render_report(
-        found, facts or {"data": "discs", "model": "four"}, show_pictures(found, source)
-    ).decode()
+    found = evaluate_found(PredictionSource(), source, list(protocols), num_resamples=50, keep=True)
+    return found, render_report(found, facts or {"data": "discs", "model": "four"}, show_images(found, source)).decode()
 
 
 class Tags(HTMLParser):
@@ -76,14 +74,14 @@ def test_the_report_needs_nothing_from_elsewhere():
     assert not re.search(r"https?://|@import|url\(", text)
 
 
-def test_pictures_in_the_report_can_be_decoded_and_stand_for_best_median_and_worst():
+def test_images_in_the_report_can_be_decoded_and_stand_for_best_median_and_worst():
     found, text = report(Discs(5))
-    pictures = [Image.open(io.BytesIO(b64decode(link.split(",")[1]))) for link in Tags(text).links]
-    assert {picture.size for picture in pictures} == {(600, 600)}
-    assert [one.name for one in show_pictures(found, Discs(5))] == ["picture 0", "picture 2", "picture 4"]
+    images = [Image.open(io.BytesIO(b64decode(link.split(",")[1]))) for link in Tags(text).links]
+    assert {image.size for image in images} == {(600, 600)}
+    assert [one.name for one in show_images(found, Discs(5))] == ["image 0", "image 2", "image 4"]
 
 
-def test_every_number_interval_class_and_picture_is_in_the_report():
+def test_every_number_interval_class_and_image_is_in_the_report():
     found, text = report(Discs(4))
     page = " ".join(Tags(text).text)
     result = found.scores["nuclei"]
@@ -91,7 +89,7 @@ def test_every_number_interval_class_and_picture_is_in_the_report():
     assert f"{result['AP'][0.5]:.4f}" in page
     assert f"[{low:.4f}, {high:.4f}]" in page
     assert "AP_vol" in page
-    assert all(f"picture {k}" in page for k in range(4))
+    assert all(f"image {k}" in page for k in range(4))
     assert "<b>disc</b>" in page
 
 
@@ -104,16 +102,16 @@ def test_names_are_escaped_wherever_they_come_from():
     assert "<b>disc</b>" not in text
 
 
-def test_many_pictures_show_three_of_each_kind_and_none_twice():
-    chosen = choose_pictures([float(k) for k in range(12)])
+def test_many_images_show_three_of_each_kind_and_none_twice():
+    chosen = choose_images([float(k) for k in range(12)])
     assert chosen == [
         *(("best", k) for k in (11, 10, 9)),
         *(("median", k) for k in (7, 6, 5)),
         *(("worst", k) for k in (2, 1, 0)),
     ]
-    assert choose_pictures([0.5]) == [("best", 0)]
-    assert choose_pictures([0.5, 0.7]) == [("best", 1), ("worst", 0)]
-    assert choose_pictures([None, None]) == []
+    assert choose_images([0.5]) == [("best", 0)]
+    assert choose_images([0.5, 0.7]) == [("best", 1), ("worst", 0)]
+    assert choose_images([None, None]) == []
 
 
 @pytest.mark.parametrize("side", [40, 900])
@@ -121,15 +119,15 @@ def test_outlines_say_what_is_right_missed_and_wrong(side):
     labels = paint_discs((side, side), [(side // 4, side // 4), (3 * side // 4, 3 * side // 4)], side // 6)
     sample = Sample("two", np.zeros((1, side, side), dtype=np.float32), labels, np.array([1, 1]))
     preds = np.where(labels == 1, 1, 0) + np.roll(np.where(labels == 2, 2, 0), -side // 2, axis=1)
-    shown = draw_picture("best", sample, Instances.from_label_map(preds), 0.5)
+    shown = draw_image("best", sample, Instances.from_label_map(preds), 0.5)
     assert (shown.num_targets, shown.num_preds, shown.num_right) == (2, 2, 1)
     truth, prediction = (
         np.asarray(Image.open(io.BytesIO(data))).astype(int) for data in (shown.truth, shown.prediction)
     )
-    for picture, there, absent in ((truth, (RIGHT, MISSED), WRONG), (prediction, (RIGHT, WRONG), MISSED)):
-        assert all(is_like(picture, colour) for colour in there)
-        assert not is_like(picture, absent)
+    for image, there, absent in ((truth, (RIGHT, MISSED), WRONG), (prediction, (RIGHT, WRONG), MISSED)):
+        assert all(is_like(image, colour) for colour in there)
+        assert not is_like(image, absent)
 
 
-def is_like(picture, colour):
-    return (np.abs(picture - colour).sum(axis=-1) < 120).sum() > 30
+def is_like(image, colour):
+    return (np.abs(image - colour).sum(axis=-1) < 120).sum() > 30

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from seriatim.evaluation.score_table import Row, class_table, headline_rows
-from seriatim.metrics import PROTOCOLS, Example, Tally
+from seriatim.metrics import PROTOCOLS, Evaluator, Example
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_headline_number_of_every_protocol_is_a_row_with_its_interval(protocol):
     labels = np.arange(1, 5).reshape(2, 2).repeat(60, axis=0).repeat(60, axis=1)
-    tally = Tally([protocol])
+    tally = Evaluator([protocol])
     for classes in ([1, 2, 1, 2], [1, 1, 2, 2]):
         distances = {"target_distances": np.ones(4), "target_distance_confidences": np.ones(4)}
         tally.add(

@@ -13,7 +13,7 @@ from seriatim.core.tensor_files import load_tensors, save_tensors
 from seriatim.inference import zoo
 from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
 
-from .conftest import describe
+from ..conftest import describe
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from seriatim.core.errors import ConfigError, ImageError, ShapeError
 from seriatim.core.instances import Instances
 from seriatim.inference.predictor import Predictor, choose_device, load
 
-from .conftest import describe, paint_discs
+from ..conftest import describe, paint_discs
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def tiny(tiny_network, tiny_description):
     return Predictor(tiny_network, tiny_description)
 
 
-def picture_of(labels):
+def image_of(labels):
     return np.where(labels > 0, 255, 0).astype(np.uint8)
 
 
@@ -42,18 +42,18 @@ def ious(found, labels):
     )
 
 
-def test_a_small_picture_gives_its_objects_in_the_order_found(predictor):
+def test_a_small_image_gives_its_objects_in_the_order_found(predictor):
     labels = paint_discs((60, 90), [(12, 20), (30, 70), (45, 15)], 9)
-    found = predictor.predict(picture_of(labels))
+    found = predictor.predict(image_of(labels))
     assert found.size == (60, 90)
     assert np.array_equal(found.label_map(), labels)
     assert [instance.step for instance in found] == [0, 1, 2]
 
 
-def test_a_large_picture_gives_whole_objects(predictor):
+def test_a_large_image_gives_whole_objects(predictor):
     centres = [(y, x) for y in range(20, 380, 37) for x in range(20, 480, 41)]
     labels = paint_discs((400, 500), centres, 13)
-    found = predictor.predict(picture_of(labels))
+    found = predictor.predict(image_of(labels))
     assert len(found) == len(centres)
     pairs = np.unique(np.stack((found.label_map(), labels)).reshape(2, -1), axis=1)
     assert pairs.shape[1] == len(centres) + 1
@@ -64,12 +64,12 @@ def test_streaming_gives_what_predicting_gives(predictor):
         labels = paint_discs(
             size, [(y, x) for y in range(15, size[0] - 10, 30) for x in range(15, size[1] - 10, 30)], 10
         )
-        assert same(Instances(size, predictor.stream(picture_of(labels))), predictor.predict(picture_of(labels)))
+        assert same(Instances(size, predictor.stream(image_of(labels))), predictor.predict(image_of(labels)))
 
 
 def test_a_stream_runs_only_the_steps_that_are_asked_for(predictor, oracle):
     labels = paint_discs((100, 100), [(20, 20), (50, 50), (80, 80)], 8)
-    stream = predictor.stream(picture_of(labels))
+    stream = predictor.stream(image_of(labels))
     assert oracle.num_encoded == 0
     next(stream)
     assert oracle.num_steps == 1
@@ -78,16 +78,16 @@ def test_a_stream_runs_only_the_steps_that_are_asked_for(predictor, oracle):
     stream.close()
 
 
-def test_a_stream_of_a_large_picture_comes_row_by_row(predictor, oracle):
+def test_a_stream_of_a_large_image_comes_row_by_row(predictor, oracle):
     labels = paint_discs((1000, 100), [(y, 50) for y in range(20, 990, 40)], 12)
-    stream = predictor.stream(picture_of(labels))
+    stream = predictor.stream(image_of(labels))
     next(stream)
     assert oracle.num_encoded <= 2
 
 
 def test_tiles_that_have_ended_leave_the_batch(predictor, oracle):
     labels = paint_discs((100, 400), [(y, x) for y in range(10, 95, 20) for x in range(10, 80, 20)], 6)
-    predictor.predict(picture_of(labels))
+    predictor.predict(image_of(labels))
     assert oracle.batches[0] == 4
     assert oracle.batches[-1] == 1
     assert oracle.batches == sorted(oracle.batches, reverse=True)
@@ -100,10 +100,10 @@ def test_progress_counts_the_tiles(predictor):
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
-def test_a_picture_is_rescaled_to_the_diameter_and_masks_come_back_at_its_own_size(oracle):
+def test_a_image_is_rescaled_to_the_diameter_and_masks_come_back_at_its_own_size(oracle):
     labels = paint_discs((300, 400), [(y, x) for y in range(40, 280, 70) for x in range(40, 380, 70)], 24)
     predictor = Predictor(oracle, describe({}, preparation={"channels": 1, "diameter": 24}))
-    found = predictor.predict(picture_of(labels))
+    found = predictor.predict(image_of(labels))
     assert found.size == labels.shape
     assert len(found) == labels.max()
     assert ious(found, labels).min() > 0.93
@@ -114,7 +114,7 @@ def test_small_objects_are_enlarged_for_the_network(oracle):
     predictor = Predictor(
         oracle, describe({}, preparation={"channels": 1, "diameter": 24}, inference={"tile_size": 128, "overlap": 64})
     )
-    found = predictor.predict(picture_of(labels))
+    found = predictor.predict(image_of(labels))
     assert len(found) == labels.max()
     assert ious(found, labels).min() > 0.85
 
@@ -122,18 +122,18 @@ def test_small_objects_are_enlarged_for_the_network(oracle):
 def test_a_diameter_that_is_near_enough_keeps_the_scale(oracle):
     labels = paint_discs((100, 100), [(30, 30), (70, 70)], 11)
     predictor = Predictor(oracle, describe({}, preparation={"channels": 1, "diameter": 24}))
-    assert np.array_equal(predictor.predict(picture_of(labels)).label_map(), labels)
+    assert np.array_equal(predictor.predict(image_of(labels)).label_map(), labels)
 
 
-def test_a_picture_without_objects_keeps_its_scale(oracle):
+def test_a_image_without_objects_keeps_its_scale(oracle):
     predictor = Predictor(oracle, describe({}, preparation={"channels": 1, "diameter": 24}))
     assert len(predictor.predict(np.zeros((80, 80), dtype=np.uint8))) == 0
 
 
-def test_a_longest_side_shrinks_the_picture_only_for_the_network(oracle):
+def test_a_longest_side_shrinks_the_image_only_for_the_network(oracle):
     labels = paint_discs((200, 300), [(60, 60), (140, 200)], 30)
     predictor = Predictor(oracle, describe({}, preparation={"channels": 1, "longest_side": 150}))
-    found = predictor.predict(picture_of(labels))
+    found = predictor.predict(image_of(labels))
     assert found.size == (200, 300)
     assert ious(found, labels).min() > 0.95
 
@@ -147,7 +147,7 @@ def test_a_longest_side_shrinks_the_picture_only_for_the_network(oracle):
         ({"channels": 1, "diameter": 24, "longest_side": 100}, (1, 67, 100)),
     ],
 )
-def test_a_prepared_picture_is_what_the_network_sees(oracle, monkeypatch, preparation, shape):
+def test_a_prepared_image_is_what_the_network_sees(oracle, monkeypatch, preparation, shape):
     labels = paint_discs((60, 90), [(20, 20), (40, 60)], 6)
     values = np.repeat((labels > 0).astype(np.float32)[None], 3, axis=0)
     predictor = Predictor(oracle, describe({}, preparation=preparation))
@@ -162,8 +162,8 @@ def test_a_prepared_picture_is_what_the_network_sees(oracle, monkeypatch, prepar
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 5), (5, 5, 5), (0, 5, 5), (1, 0, 5)])
-def test_values_that_are_no_picture_are_not_prepared(tiny, shape):
-    with pytest.raises(ShapeError, match=r"expected 1, 3 or 4 channels .* came shape \("):
+def test_values_that_are_no_image_are_not_prepared(tiny, shape):
+    with pytest.raises(ShapeError, match=r"expected 1, 3 or 4 channels .* got shape \("):
         tiny.prepared(np.zeros(shape, dtype=np.float32))
 
 
@@ -192,14 +192,14 @@ def test_channels_that_do_not_fit_are_refused(tiny_network, tiny_config):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 5), (33, 31), (32, 32)])
-def test_a_picture_of_any_size_keeps_its_size(tiny, size):
+def test_a_image_of_any_size_keeps_its_size(tiny, size):
     image = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
     found = tiny.predict(image)
     assert found.size == size
     assert found.label_map().shape == size
 
 
-def test_the_same_picture_twice_gives_the_same(tiny):
+def test_the_same_image_twice_gives_the_same(tiny):
     image = np.random.default_rng(1).integers(0, 65535, (70, 300), dtype=np.uint16)
     first, second = tiny.predict(image), tiny.predict(image)
     assert len(first)
@@ -211,7 +211,7 @@ def test_pixels_of_any_type_are_taken(tiny):
     grey = np.random.default_rng(2).integers(0, 255, (40, 50), dtype=np.uint8)
     expected = tiny.predict(grey)
     assert len(expected)
-    for same_picture in (
+    for same_image in (
         Image.fromarray(grey),
         grey.astype(np.uint16) * 257,
         np.float32(grey) / 255,
@@ -220,7 +220,7 @@ def test_pixels_of_any_type_are_taken(tiny):
         np.dstack((grey, grey, grey, np.full_like(grey, 255))),
         grey[:, :, None],
     ):
-        assert np.array_equal(tiny.predict(same_picture).label_map(), expected.label_map())
+        assert np.array_equal(tiny.predict(same_image).label_map(), expected.label_map())
     assert tiny.predict(grey > 128).size == (40, 50)
 
 
@@ -231,7 +231,7 @@ def test_a_file_and_its_pixels_give_the_same(tiny, tmp_path):
         assert same(tiny.predict(path), tiny.predict(grey))
 
 
-def test_exif_orientation_of_a_pillow_picture_is_applied(tiny):
+def test_exif_orientation_of_a_pillow_image_is_applied(tiny):
     exif = Image.Exif()
     exif[0x0112] = 6
     picture = Image.fromarray(np.zeros((40, 50), dtype=np.uint8))
@@ -249,7 +249,7 @@ def test_exif_orientation_of_a_pillow_picture_is_applied(tiny):
         ("nowhere.png", ImageError),
     ],
 )
-def test_what_is_no_picture_is_refused(tiny, wrong, error):
+def test_what_is_no_image_is_refused(tiny, wrong, error):
     with pytest.raises(error):
         tiny.predict(wrong)
 
@@ -286,7 +286,7 @@ def test_the_number_of_tiles_seen_together_changes_nothing(oracle):
     labels = paint_discs((300, 300), [(y, x) for y in range(20, 290, 29) for x in range(20, 290, 31)], 11)
     found = [
         Predictor(oracle, describe({}, inference={"tile_size": 128, "overlap": 32, "tile_batch": batch})).predict(
-            picture_of(labels)
+            image_of(labels)
         )
         for batch in (1, 3, 8)
     ]

@@ -1,4 +1,4 @@
-"""The dense CRF on found objects: outlines move to where the picture changes, and no object is found or lost."""
+"""The dense CRF on found objects: outlines move to where the image changes, and no object is found or lost."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def disk(size, centre, radius):
     return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
 
 
-def picture(size, masks, levels):
+def image(size, masks, levels):
     values = np.full(size, 0.1, dtype=np.float32)
     for mask, level in zip(masks, levels, strict=True):
         values[mask] = level
@@ -37,7 +37,7 @@ def test_a_shifted_mask_moves_onto_its_object():
     size = (60, 70)
     true = disk(size, (30, 35), 14)
     wrong = disk(size, (31, 37), 12)
-    found = refine_instances(picture(size, [true], [0.8]), instances(size, [wrong]), CRFConfig())
+    found = refine_instances(image(size, [true], [0.8]), instances(size, [wrong]), CRFConfig())
     assert iou(wrong, true) < 0.8
     assert iou(found.masks()[0], true) > 0.95
 
@@ -51,7 +51,7 @@ def test_two_objects_that_touch_part_where_their_brightness_changes():
     seen_left[10:38, 10:44] = True
     seen_right[10:38, 44:70] = True
     found = refine_instances(
-        picture(size, [left, right], [0.45, 0.9]), instances(size, [seen_left, seen_right]), CRFConfig()
+        image(size, [left, right], [0.45, 0.9]), instances(size, [seen_left, seen_right]), CRFConfig()
     )
     assert iou(found.masks()[0], left) > 0.97
     assert iou(found.masks()[1], right) > 0.97
@@ -61,7 +61,7 @@ def test_order_scores_and_number_of_objects_stay_and_none_overlaps():
     size = (90, 90)
     masks = [disk(size, (y, x), 9) for y in (15, 40, 65) for x in (15, 40, 65)]
     before = instances(size, masks)
-    after = refine_instances(picture(size, masks, [0.7] * 9), before, CRFConfig(), solid=True)
+    after = refine_instances(image(size, masks, [0.7] * 9), before, CRFConfig(), solid=True)
     assert [one.step for one in after] == [one.step for one in before]
     assert after.scores.tolist() == before.scores.tolist()
     assert after.masks().sum(axis=0).max() == 1
@@ -72,7 +72,7 @@ def test_an_object_that_would_vanish_stays_as_it_was():
     large, speck = disk(size, (30, 30), 18), np.zeros(size, dtype=bool)
     speck[30, 30] = True
     before = instances(size, [speck, large])
-    after = refine_instances(picture(size, [large], [0.8]), before, CRFConfig(certainty=0.55))
+    after = refine_instances(image(size, [large], [0.8]), before, CRFConfig(certainty=0.55))
     assert len(after) == 2
     assert after[0].area >= 1
 
@@ -81,24 +81,24 @@ def test_filling_a_hole_takes_no_object_that_lies_in_it():
     size = (70, 70)
     ring = disk(size, (35, 35), 28) & ~disk(size, (35, 35), 12)
     core = disk(size, (35, 35), 5)
-    values = picture(size, [ring, core], [0.8, 0.8])
+    values = image(size, [ring, core], [0.8, 0.8])
     after = refine_instances(values, instances(size, [ring, core]), CRFConfig(), solid=True)
     assert iou(after.masks()[1], core) > 0.9
     assert after.masks().sum(axis=0).max() == 1
     assert after.masks()[0][35, 25]
 
 
-def test_a_picture_without_objects_comes_back_as_it_is():
+def test_a_image_without_objects_comes_back_as_it_is():
     nothing = Instances((20, 30), [])
     assert refine_instances(np.zeros((3, 20, 30), dtype=np.float32), nothing, CRFConfig()) is nothing
 
 
-def test_blocks_give_what_the_whole_picture_gives(monkeypatch):
+def test_blocks_give_what_the_whole_image_gives(monkeypatch):
     size = (120, 150)
     centres = [(y, x) for y in range(14, 110, 23) for x in range(14, 140, 23)]
     true = [disk(size, centre, 8) for centre in centres]
     wrong = instances(size, [disk(size, (y + 1, x - 1), 7) for y, x in centres])
-    values = picture(size, true, np.linspace(0.5, 0.9, len(true)))
+    values = image(size, true, np.linspace(0.5, 0.9, len(true)))
     whole = refine_instances(values, wrong, CRFConfig()).label_map()
     monkeypatch.setattr(refinement, "BLOCK", 50)
     parts = refine_instances(values, wrong, CRFConfig()).label_map()

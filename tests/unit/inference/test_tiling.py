@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from seriatim.core.instances import Instance, Instances
-from seriatim.inference.tiling import Claims, Joiner, plan_tiles
+from seriatim.inference.tiling import OverlapResolver, TileMerger, plan_tiles
 
 
 def cut_to_tile(labels, box, jitter=None):
@@ -25,10 +25,10 @@ def cut_to_tile(labels, box, jitter=None):
 
 def join(labels, tile, overlap, jitter=None, **settings):
     rows = plan_tiles(labels.shape, tile, overlap)
-    joiner = Joiner(rows, **settings)
+    merger = TileMerger(rows, **settings)
     found = []
     for row in rows:
-        found += joiner.add_row([cut_to_tile(labels, box, jitter) for box in row])
+        found += merger.add_row([cut_to_tile(labels, box, jitter) for box in row])
     return Instances(labels.shape, found)
 
 
@@ -78,7 +78,7 @@ class Jitter:
 
 @pytest.mark.parametrize("extent", [1, 31, 64, 65, 100, 127, 128, 129, 200, 500, 1000, 4000])
 @pytest.mark.parametrize(("tile", "overlap"), [(64, 0), (64, 32), (128, 32), (256, 64)])
-def test_tiles_cover_the_picture_and_share_the_overlap(extent, tile, overlap):
+def test_tiles_cover_the_image_and_share_the_overlap(extent, tile, overlap):
     rows = plan_tiles((extent, 1), tile, overlap)
     boxes = [row[0] for row in rows]
     assert boxes[0][0] == 0
@@ -160,13 +160,13 @@ def test_a_sliver_that_its_own_tile_alone_saw_at_its_border_is_dropped():
     (_, _, _, end), (_, begin, _, _) = rows[0]
     sliver = Instance((10, end - 6, 20, end), np.ones((10, 6), dtype=bool))
     assert begin < end - 6
-    assert Joiner(rows).add_row([[sliver], []]) == []
+    assert TileMerger(rows).add_row([[sliver], []]) == []
 
 
 def test_a_cut_object_that_no_neighbour_saw_stays_where_its_own_tile_sees_best():
     rows = plan_tiles((64, 190), 128, 64)
     large = Instance((10, 5, 20, rows[0][0][3]), np.ones((10, rows[0][0][3] - 5), dtype=bool))
-    assert Joiner(rows).add_row([[large], []]) == [large]
+    assert TileMerger(rows).add_row([[large], []]) == [large]
 
 
 def test_of_two_whole_views_the_one_with_more_room_stands_and_keeps_the_better_score():
@@ -175,7 +175,7 @@ def test_of_two_whole_views_the_one_with_more_room_stands_and_keeps_the_better_s
     near_the_end = (10, end - 20, 20, end - 10)
     first = Instance(near_the_end, np.ones((10, 10), dtype=bool), score=0.9)
     second = Instance(near_the_end, np.ones((10, 10), dtype=bool), score=0.4, step=7)
-    (found,) = Joiner(rows).add_row([[first], [second]])
+    (found,) = TileMerger(rows).add_row([[first], [second]])
     assert found.step == 7
     assert found.score == 0.9
     assert near_the_end[1] - begin > end - near_the_end[3]
@@ -186,8 +186,8 @@ def test_objects_come_as_soon_as_no_later_row_can_change_them():
     labels[5:15, 10:20] = 1
     labels[385:395, 10:20] = 2
     rows = plan_tiles(labels.shape, 128, 32)
-    joiner = Joiner(rows)
-    counts = [len(joiner.add_row([cut_to_tile(labels, box) for box in row])) for row in rows]
+    merger = TileMerger(rows)
+    counts = [len(merger.add_row([cut_to_tile(labels, box) for box in row])) for row in rows]
     assert counts[0] == 1
     assert counts[-1] == 1
     assert sum(counts) == 2
@@ -203,34 +203,34 @@ def test_joining_does_not_depend_on_chance():
 def test_only_objects_near_the_next_row_are_kept():
     labels = discs(1024, 400, (4, 12), 0)
     rows = plan_tiles(labels.shape, 128, 32)
-    joiner = Joiner(rows)
+    merger = TileMerger(rows)
     most = 0
     for row in rows:
-        joiner.add_row([cut_to_tile(labels, box) for box in row])
-        most = max(most, len(joiner._live))
+        merger.add_row([cut_to_tile(labels, box) for box in row])
+        most = max(most, len(merger._live))
     assert most < 120
 
 
 def test_a_contested_pixel_stays_with_the_object_found_first():
-    claims = Claims((4, 10))
+    resolver = OverlapResolver((4, 10))
     first = Instance((0, 0, 4, 6), np.ones((4, 6), dtype=bool))
     second = Instance((0, 4, 4, 10), np.ones((4, 6), dtype=bool))
-    assert claims.claim(first) is first
-    left = claims.claim(second)
+    assert resolver.claim(first) is first
+    left = resolver.claim(second)
     assert left is not None
     assert left.box == (0, 6, 4, 10)
 
 
 def test_an_object_that_is_mostly_taken_is_dropped():
-    claims = Claims((4, 10), max_hidden=0.5)
-    claims.claim(Instance((0, 0, 4, 6), np.ones((4, 6), dtype=bool)))
-    assert claims.claim(Instance((0, 2, 4, 7), np.ones((4, 5), dtype=bool))) is None
-    assert claims.claim(Instance((0, 3, 4, 9), np.ones((4, 6), dtype=bool))) is not None
+    resolver = OverlapResolver((4, 10), max_hidden=0.5)
+    resolver.claim(Instance((0, 0, 4, 6), np.ones((4, 6), dtype=bool)))
+    assert resolver.claim(Instance((0, 2, 4, 7), np.ones((4, 5), dtype=bool))) is None
+    assert resolver.claim(Instance((0, 3, 4, 9), np.ones((4, 6), dtype=bool))) is not None
 
 
 def test_an_object_of_too_few_pixels_is_dropped():
-    claims = Claims((4, 10), min_area=5)
-    assert claims.claim(Instance((0, 0, 2, 2), np.ones((2, 2), dtype=bool))) is None
+    resolver = OverlapResolver((4, 10), min_area=5)
+    assert resolver.claim(Instance((0, 0, 2, 2), np.ones((2, 2), dtype=bool))) is None
 
 
 def test_a_solid_object_is_its_largest_part_without_holes():
@@ -238,19 +238,19 @@ def test_a_solid_object_is_its_largest_part_without_holes():
     mask[:, :9] = True
     mask[3:6, 3:6] = False
     mask[2:4, 15:18] = True
-    left = Claims((9, 20), solid=True).claim(Instance((0, 0, 9, 20), mask))
+    left = OverlapResolver((9, 20), solid=True).claim(Instance((0, 0, 9, 20), mask))
     assert left is not None
     assert left.box == (0, 0, 9, 9)
     assert left.mask.all()
-    assert Claims((9, 20)).claim(Instance((0, 0, 9, 20), mask)).mask is mask
+    assert OverlapResolver((9, 20)).claim(Instance((0, 0, 9, 20), mask)).mask is mask
 
 
 def test_filling_a_hole_takes_nothing_from_the_object_inside():
-    claims = Claims((9, 9), solid=True)
+    resolver = OverlapResolver((9, 9), solid=True)
     inner = Instance((3, 3, 6, 6), np.ones((3, 3), dtype=bool))
     ring = np.ones((9, 9), dtype=bool)
     ring[3:6, 3:6] = False
-    assert claims.claim(inner) is inner
-    left = claims.claim(Instance((0, 0, 9, 9), ring))
+    assert resolver.claim(inner) is inner
+    left = resolver.claim(Instance((0, 0, 9, 9), ring))
     assert left is not None
     assert np.array_equal(left.mask, ring)

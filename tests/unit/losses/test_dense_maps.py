@@ -9,7 +9,7 @@ from seriatim.losses.dense_maps import coarse_map_losses, dense_map_losses, dens
 
 
 def square():
-    """A 3 x 3 object in a picture of 5 x 6, its upper left corner at (1, 2)."""
+    """A 3 x 3 object in a image of 5 x 6, its upper left corner at (1, 2)."""
     labels = torch.zeros(1, 5, 6, dtype=torch.long)
     labels[0, 1:4, 2:5] = 1
     return labels
@@ -44,13 +44,13 @@ def test_touching_objects_have_centres_and_edges_of_their_own():
     assert targets.offsets[0, 1, 1].tolist() == [1, 0, -1, 1, 0, -1]
 
 
-def test_an_object_at_the_border_of_the_picture_ends_there():
+def test_an_object_at_the_border_of_the_image_ends_there():
     targets = dense_targets(torch.ones(1, 3, 3, dtype=torch.long))
     assert targets.seeds[0].tolist() == [[0.5, 0.5, 0.5], [0.5, 1.0, 0.5], [0.5, 0.5, 0.5]]
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_a_picture_without_objects_has_empty_targets(value):
+def test_a_image_without_objects_has_empty_targets(value):
     for part in dense_targets(torch.full((2, 3, 4), value)):
         assert part.abs().sum() == 0
 

@@ -154,7 +154,7 @@ def test_predictions_as_a_label_map_meet_targets_as_masks(encode):
         (
             {"target_distances": [1.0, np.nan], "target_distance_confidences": [1.0, 1.0]},
             DataError,
-            "target_distances: expected numbers, came NaN",
+            "target_distances: expected numbers, got NaN",
         ),
         ({"target_labels": None}, ConfigError, "target_labels and target_masks: give one of them"),
         ({"target_masks": MASKS}, ConfigError, "target_labels and target_masks: give one of them"),
@@ -169,7 +169,7 @@ def test_predictions_as_a_label_map_meet_targets_as_masks(encode):
         ({"pred_masks": MASKS.astype(np.uint8)}, ShapeError, "pred_masks: expected bool"),
         ({"pred_masks": MASKS[0]}, ShapeError, "pred_masks: expected bool"),
         ({"pred_masks": np.zeros((1, 2, 3), dtype=bool)}, ShapeError, "pred_masks: expected bool"),
-        ({"pred_scores": [0.5]}, ShapeError, r"pred_scores: expected one a prediction \(2\), came 1"),
+        ({"pred_scores": [0.5]}, ShapeError, r"pred_scores: expected one a prediction \(2\), got 1"),
         ({"pred_scores": [0.5, np.nan]}, DataError, "pred_scores: expected finite"),
         ({"pred_scores": [0.5, np.inf]}, DataError, "pred_scores: expected finite"),
         ({"pred_scores": ["a", "b"]}, ShapeError, "pred_scores: expected numbers"),

@@ -28,7 +28,7 @@ def test_no_image_at_all_is_an_error(protocol):
 
 
 def test_something_else_among_the_examples_is_an_error():
-    with pytest.raises(DataError, match=r"examples\[1\]: expected an Example, came dict"):
+    with pytest.raises(DataError, match=r"examples\[1\]: expected an Example, got dict"):
         evaluate(iter([PERFECT, {}]), protocol="cvppp")
 
 

@@ -82,7 +82,7 @@ def test_masks_painted_later_lie_on_top():
 def test_changes_are_found_word_by_word_as_value_by_value(values):
     expected = [place for place in range(1, len(values)) if values[place] != values[place - 1]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_masks, "MOST_PLAIN", 0)
+        patch.setattr(run_masks, "MAX_PLAIN", 0)
         assert changes(values).tolist() == expected
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seriatim.core.errors import ConfigError, DataError
-from seriatim.metrics import PROTOCOLS, Example, Tally, evaluate
+from seriatim.metrics import PROTOCOLS, Evaluator, Example, evaluate
 from seriatim.metrics.protocols import SCORINGS
 from seriatim.metrics.scoring import in_chunks
 from seriatim.metrics.tally import draw_weights
@@ -50,7 +50,7 @@ def same(found, expected, place):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_tally_has_the_numbers_of_evaluate(make_examples, protocol):
     examples = images(make_examples, 1)
-    tally = Tally([protocol])
+    tally = Evaluator([protocol])
     for example in examples:
         tally.add(example)
     assert tally.result(protocol) == evaluate(examples, protocol)
@@ -70,17 +70,17 @@ def test_a_resample_has_the_numbers_of_the_images_drawn(make_examples, protocol,
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_numbers_do_not_depend_on_the_size_of_chunks(make_examples, protocol, monkeypatch):
-    tally = Tally([protocol])
+    tally = Evaluator([protocol])
     for example in images(make_examples, 2):
         tally.add(example)
     expected = tally.intervals(protocol, 50)
-    monkeypatch.setattr("seriatim.metrics.scoring.MOST_CELLS", 1)
+    monkeypatch.setattr("seriatim.metrics.scoring.MAX_CELLS", 1)
     assert tally.intervals(protocol, 50) == expected
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_ratings_are_the_numbers_of_each_image_alone(make_examples, protocol):
-    tally = Tally([protocol])
+    tally = Evaluator([protocol])
     examples = images(make_examples, 3)
     for example in examples:
         tally.add(example)
@@ -94,7 +94,7 @@ def test_ratings_are_the_numbers_of_each_image_alone(make_examples, protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_image_with_nothing_in_it_and_nothing_found_is_rated_perfect_or_not_at_all(protocol):
-    tally = Tally([protocol])
+    tally = Evaluator([protocol])
     nothing = np.zeros((4, 4), dtype=int)
     tally.add(Example(nothing, pred_masks=[]))
     tally.add(Example(nothing, pred_masks=np.ones((1, 4, 4), dtype=bool)))
@@ -108,7 +108,7 @@ def keys(value):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_intervals_hold_the_number_under_its_own_keys(make_examples, protocol):
-    tally = Tally([protocol])
+    tally = Evaluator([protocol])
     for seed in range(6):
         for example in images(make_examples, seed):
             tally.add(example)
@@ -126,7 +126,7 @@ def test_intervals_hold_the_number_under_its_own_keys(make_examples, protocol):
 
 
 def test_an_interval_of_a_mean_is_that_of_resampled_means():
-    tally = Tally(["nuclei"])
+    tally = Evaluator(["nuclei"])
     counts = [0, 0, 1, 5]
     for count in counts:
         labels = np.zeros((1, 10), dtype=int)
@@ -138,7 +138,7 @@ def test_an_interval_of_a_mean_is_that_of_resampled_means():
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_one_another(make_examples):
-    tally = Tally(["sds"])
+    tally = Evaluator(["sds"])
     for example in images(make_examples, 5):
         tally.add(example)
     first = tally.intervals("sds", 100, seed=1)
@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_another(make_exam
 
 
 def test_one_image_has_no_interval(make_examples):
-    tally = Tally(["cvppp", "sds"])
+    tally = Evaluator(["cvppp", "sds"])
     tally.add(images(make_examples, 0)[0])
     assert set(tally.intervals("cvppp").values()) == {None}
     assert tally.intervals("sds")["mAP"] == [None] * 9
@@ -165,8 +165,8 @@ def test_chunks_cover_every_row_once():
 
 def test_what_cannot_be_asked_is_refused(make_examples):
     with pytest.raises(ConfigError, match="did you mean 'cvppp'"):
-        Tally(["cvpp"])
-    tally = Tally(["cvppp"])
+        Evaluator(["cvpp"])
+    tally = Evaluator(["cvppp"])
     with pytest.raises(DataError, match="at least one image"):
         tally.result("cvppp")
     tally.add(images(make_examples, 0)[0])
@@ -177,7 +177,7 @@ def test_what_cannot_be_asked_is_refused(make_examples):
 
 
 def test_an_image_that_a_protocol_refuses_is_counted_by_none():
-    tally = Tally(["nuclei", "matching_iou"])
+    tally = Evaluator(["nuclei", "matching_iou"])
     with pytest.raises(DataError, match="class 0"):
         tally.add(Example(np.array([[1]]), [0], pred_masks=[]))
     tally.add(Example(np.array([[1]]), [1], pred_masks=[]))

@@ -100,17 +100,17 @@ def name(model):
     return next(name for name, entry in catalogue.CATALOGUE.items() if entry is model[0])
 
 
-def picture_of(network, batch, size, seed=0):
+def image_of(network, batch, size, seed=0):
     return torch.rand(batch, network.config.input_channels, *size, generator=torch.Generator().manual_seed(seed))
 
 
 def labels_of(counts, size):
-    """Pictures with that many objects: squares on a grid."""
+    """Images with that many objects: squares on a grid."""
     labels = torch.zeros(len(counts), *size, dtype=torch.long)
-    for picture, count in enumerate(counts):
+    for image, count in enumerate(counts):
         for number in range(count):
             row, column = divmod(number, size[1] // 8)
-            labels[picture, 8 * row : 8 * row + 6, 8 * column : 8 * column + 6] = number + 1
+            labels[image, 8 * row : 8 * row + 6, 8 * column : 8 * column + 6] = number + 1
     classes = torch.zeros(len(counts), max(counts), dtype=torch.long)
     for row, count in zip(classes, counts, strict=True):
         row[:count] = 1
@@ -123,17 +123,17 @@ def labels_of(counts, size):
         ([3, 1], (49, 63)),
         ([2], (48, 48)),  # a batch of one
         ([0], (33, 48)),  # no object
-        ([2, 0], (48, 48)),  # one picture with, one without
+        ([2, 0], (48, 48)),  # one image with, one without
         ([24, 1], (48, 48)),  # more objects than steps
     ],
 )
-def test_any_picture_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(model, name, counts, size):
+def test_any_image_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(model, name, counts, size):
     entry, network = model
     network.train()
     labels, classes = labels_of(counts, size)
     labels[:, -2:] = -1
     weights = entry.objective_config.parse(WEIGHTS[name])
-    images = picture_of(network, max(len(counts), 2), size)[: len(counts)]
+    images = image_of(network, max(len(counts), 2), size)[: len(counts)]
     if len(counts) == 1:  # batch norm of a single value has no variance
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -162,7 +162,7 @@ def test_a_term_of_weight_zero_is_not_computed(model, name):
     network.train()
     labels, classes = labels_of([2, 1], (48, 48))
     terms = entry.training_terms(
-        network, picture_of(network, 2, (48, 48)), labels, classes, entry.objective_config(), None, torch.Generator()
+        network, image_of(network, 2, (48, 48)), labels, classes, entry.objective_config(), None, torch.Generator()
     )
     assert set(terms) == ALWAYS[name]
 
@@ -172,7 +172,7 @@ def test_a_term_of_weight_zero_is_not_computed(model, name):
 def test_encode_and_steps_equal_the_whole_sequence(model, batch, size):
     _, network = model
     network.eval()
-    images = picture_of(network, batch, size)
+    images = image_of(network, batch, size)
     whole = network(images, 3)
     memory = network.encode(images)
     state = network.initial_state(memory, batch)
@@ -187,7 +187,7 @@ def test_encode_and_steps_equal_the_whole_sequence(model, batch, size):
 def test_a_step_gives_the_same_answer_when_it_is_asked_again(model):
     _, network = model
     network.eval()
-    memory = network.encode(picture_of(network, 1, (48, 48)))
+    memory = network.encode(image_of(network, 1, (48, 48)))
     state = network.initial_state(memory, 1)
     first, _ = network.step(memory, state)
     again, _ = network.step(memory, state)
@@ -195,10 +195,10 @@ def test_a_step_gives_the_same_answer_when_it_is_asked_again(model):
 
 
 @torch.no_grad()
-def test_pictures_of_a_batch_do_not_see_each_other(model):
+def test_images_of_a_batch_do_not_see_each_other(model):
     _, network = model
     network.double().eval()
-    images = picture_of(network, 3, (48, 33)).double()
+    images = image_of(network, 3, (48, 33)).double()
     memory = network.encode(images)
     state = network.initial_state(memory, 3)
     _, state = network.step(memory, state)
@@ -216,10 +216,10 @@ def test_decoding_a_sequence_equals_decoding_its_steps(model):
     entry, network = model
     network.eval()
     settings = network.config.model_copy(update={"stop_threshold": 0.45, "mask_threshold": 0.5, "seed_threshold": 0.0})
-    output = network(picture_of(network, 2, (48, 48)), 3)
+    output = network(image_of(network, 2, (48, 48)), 3)
     decoded = entry.decode(output, settings)
     assert [one.size for one in decoded] == [(48, 48)] * 2
-    memory = network.encode(picture_of(network, 2, (48, 48)))
+    memory = network.encode(image_of(network, 2, (48, 48)))
     state, found, open_ = network.initial_state(memory, 2), [[], []], [True, True]
     for number in range(3):
         step, state = network.step(memory, state)
@@ -250,7 +250,7 @@ def test_the_names_of_stored_weights_stay_as_they_are(case):
     assert {name for name in network.state_dict() if name.startswith(CHECKED)} == NAMES[case]
 
 
-def test_pictures_with_other_channels_are_refused(model):
+def test_images_with_other_channels_are_refused(model):
     _, network = model
-    with pytest.raises(ShapeError, match=r"expected . channels, came 2"):
+    with pytest.raises(ShapeError, match=r"expected . channels, got 2"):
         network.encode(torch.rand(1, 2, 32, 32))

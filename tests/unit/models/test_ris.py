@@ -23,7 +23,7 @@ GAZE = {
 
 
 def output_of(scores, areas=None, seeds=None):
-    """One picture of 10 x 10 pixels; step t shows its first areas[t] pixels."""
+    """One image of 10 x 10 pixels; step t shows its first areas[t] pixels."""
     steps = len(scores)
     masks = torch.full((1, steps, 100), 0.01)
     for step, area in enumerate(areas or [20] * steps):
@@ -144,16 +144,16 @@ def test_the_default_is_the_paper_on_leaves():
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_pictures_of_1_3_and_4_channels_are_taken_and_others_refused(channels):
+def test_images_of_1_3_and_4_channels_are_taken_and_others_refused(channels):
     network = RIS(RISConfig(input_channels=channels, **TINY))
     assert network(torch.rand(2, channels, 13, 22), 3).mask_probs.shape == (2, 3, 13, 22)
-    with pytest.raises(ShapeError, match=f"expected {channels} channels, came 2"):
+    with pytest.raises(ShapeError, match=f"expected {channels} channels, got 2"):
         network(torch.rand(1, 2, 13, 22), 1)
 
 
 @pytest.mark.parametrize("settings", [TINY, {**TINY, "depth": 1}, GAZE], ids=["two layers", "one layer", "gaze"])
 @torch.no_grad()
-def test_some_pictures_of_a_batch_go_on_as_they_would_have(settings):
+def test_some_images_of_a_batch_go_on_as_they_would_have(settings):
     torch.manual_seed(0)
     network = RIS(RISConfig.parse(settings)).double().eval()
     memory = network.encode(torch.rand(3, 3, 32, 40, dtype=torch.float64))
@@ -168,10 +168,10 @@ def test_some_pictures_of_a_batch_go_on_as_they_would_have(settings):
 
 def labels_of(counts, size=(32, 40)):
     labels = torch.zeros(len(counts), *size, dtype=torch.long)
-    for picture, count in enumerate(counts):
+    for image, count in enumerate(counts):
         for number in range(count):
             row, column = divmod(number, 4)
-            labels[picture, 10 * row : 10 * row + 8, 10 * column : 10 * column + 8] = number + 1
+            labels[image, 10 * row : 10 * row + 8, 10 * column : 10 * column + 8] = number + 1
     classes = torch.zeros(len(counts), max(counts), dtype=torch.long)
     for row, count in zip(classes, counts, strict=True):
         row[:count] = 1
@@ -183,11 +183,11 @@ def test_a_teacher_leads_the_gaze_through_each_object_once():
     network = RIS(RISConfig.parse(GAZE))
     labels, _ = labels_of([2, 1, 0])
     output = network.follow(torch.rand(3, 3, 32, 40), labels, torch.Generator().manual_seed(0))
-    assert output.mask_probs.shape == (3, 3, 32, 40)  # as many objects as the richest picture has, and one step to stop
-    for picture, count in enumerate([2, 1, 0]):
-        shown = [one for one in output.targets[picture].tolist() if one >= 0]
+    assert output.mask_probs.shape == (3, 3, 32, 40)  # as many objects as the richest image has, and one step to stop
+    for image, count in enumerate([2, 1, 0]):
+        shown = [one for one in output.targets[image].tolist() if one >= 0]
         assert len(shown) == len(set(shown)) <= count
-        assert not output.counted[picture, count + 1 :].any()
+        assert not output.counted[image, count + 1 :].any()
 
 
 def test_of_many_objects_the_teacher_shows_as_many_as_the_settings_say():

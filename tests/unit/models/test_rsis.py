@@ -8,7 +8,7 @@ from seriatim.models.rsis import RSIS, RSISConfig, RSISObjectiveConfig, RSISOutp
 
 
 def output_of(stops, areas=None, seeds=None, classes=None):
-    """One picture of 10 x 10 pixels; step t shows its first areas[t] pixels."""
+    """One image of 10 x 10 pixels; step t shows its first areas[t] pixels."""
     steps = len(stops)
     masks = torch.full((1, steps, 100), -9.0)
     for step, area in enumerate(areas or [20] * steps):
@@ -33,7 +33,7 @@ def test_the_released_code_leaves_such_a_step_out_and_goes_on():
     assert steps_of(output_of([0.9, 0.2, 0.8, 0.1, 0.6]), stop_policy="skip") == [0, 2, 4]
 
 
-def test_masks_below_a_thousandth_of_the_picture_are_dropped_and_the_sequence_goes_on():
+def test_masks_below_a_thousandth_of_the_image_are_dropped_and_the_sequence_goes_on():
     output = output_of([0.9] * 4, areas=[0, 3, 2, 50])
     assert steps_of(output) == [1, 2, 3]
     assert steps_of(output, min_area_fraction=0.03) == [1, 3]

@@ -32,20 +32,20 @@ def test_a_lesser_depth_keeps_the_shallow_levels(depth):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_pictures_of_1_3_and_4_channels_are_taken(channels):
+def test_images_of_1_3_and_4_channels_are_taken(channels):
     encoder = Encoder("test_resnet", input_channels=channels).eval()
     assert encoder.mean.shape == encoder.std.shape == (1, channels, 1, 1)
     assert encoder(torch.rand(1, channels, 32, 32))[0].shape[1] == encoder.widths[0]
 
 
-def test_pictures_are_normalised_with_the_numbers_of_imagenet():
+def test_images_are_normalised_with_the_numbers_of_imagenet():
     encoder = Encoder("test_resnet").eval()
-    picture = torch.rand(1, 3, 32, 32)
+    image = torch.rand(1, 3, 32, 32)
     mean, std = (
         torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1),
         torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1),
     )
-    for ours, plain in zip(encoder(picture), encoder.trunk((picture - mean) / std)[::-1], strict=True):
+    for ours, plain in zip(encoder(image), encoder.trunk((image - mean) / std)[::-1], strict=True):
         assert torch.equal(ours, plain)
 
 

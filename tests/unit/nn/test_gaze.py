@@ -39,7 +39,7 @@ def test_the_best_seed_that_is_left_is_looked_at():
     torch.testing.assert_close(left, torch.tensor([0.8, 0.4]))
 
 
-def test_a_teachers_wish_beats_any_seed_and_a_picture_without_one_is_free():
+def test_a_teachers_wish_beats_any_seed_and_a_image_without_one_is_free():
     seeds = torch.tensor([[[0.9, 0.0]], [[0.9, 0.0]]])
     allowed = torch.tensor([[[False, True]], [[False, False]]])
     assert choose_gaze(seeds, torch.zeros(2, 1, 2), allowed)[0].tolist() == [1, 0]
@@ -77,7 +77,7 @@ def test_features_of_a_coarser_level_have_its_size_and_the_mean_of_the_canvas():
     assert features[0, 5].tolist() == [[0.25, 0], [0, 0]]
 
 
-def test_pictures_of_a_batch_do_not_see_each_other():
+def test_images_of_a_batch_do_not_see_each_other():
     memory = prepare_gaze(maps_of(batch=2, offsets=torch.randn(2, 2, 4, 6)), [(4, 6)], (8, 12))
     both = gaze_features(memory, 0, torch.tensor([3, 9]), torch.rand(2, 4, 6).round())
     second = gaze_features(memory.select(torch.tensor([1])), 0, torch.tensor([9]), both[1:, 5])
@@ -146,11 +146,11 @@ def test_the_teacher_shows_every_object_once_and_then_none():
     for _ in range(4):
         cell, target, counted = teacher.choose(memory, canvas, 3)
         shown.append(target.tolist())
-        for picture in range(3):
-            label = LABELS[picture].flatten()[cell[picture]].item()
-            if target[picture] >= 0:
-                assert label == target[picture] + 1
-            assert counted[picture] == (label >= 0)
+        for image in range(3):
+            label = LABELS[image].flatten()[cell[image]].item()
+            if target[image] >= 0:
+                assert label == target[image] + 1
+            assert counted[image] == (label >= 0)
     targets = list(zip(*shown, strict=True))
     assert sorted(targets[0][:3]) == [0, 1, 2]
     assert targets[1][0] == 0
@@ -268,19 +268,19 @@ def led_through(labels, most_objects=16):
     return follower, led
 
 
-def test_a_led_sequence_has_a_step_an_object_and_one_more_and_leaves_pictures_out_that_are_through():
+def test_a_led_sequence_has_a_step_an_object_and_one_more_and_leaves_images_out_that_are_through():
     follower, led = led_through(LABELS)
     assert follower.batches == [3, 2, 1, 1]  # with 3, 1 and 0 objects
     assert led.targets.shape == led.counted.shape == (3, 4)
     assert led.steps[1].shape == (3, 4, 2, 4)
-    for picture, count in enumerate((3, 1, 0)):
-        targets = [one for one in led.targets[picture].tolist() if one >= 0]
+    for image, count in enumerate((3, 1, 0)):
+        targets = [one for one in led.targets[image].tolist() if one >= 0]
         assert len(targets) == len(set(targets)) <= count
-        assert not led.counted[picture, count + 1 :].any()
+        assert not led.counted[image, count + 1 :].any()
         for step in range(count + 1):
-            place, target = int(led.steps[0][picture, step]), int(led.targets[picture, step])
+            place, target = int(led.steps[0][image, step]), int(led.targets[image, step])
             if target >= 0:
-                assert LABELS[picture].flatten()[place] == target + 1
+                assert LABELS[image].flatten()[place] == target + 1
     assert (led.steps[1][2, 1:] == 0).all()  # what is padded is empty
 
 

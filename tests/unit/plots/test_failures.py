@@ -15,7 +15,7 @@ class OneCase:
 
 @dataclass
 class OneExample:
-    picture: str
+    image_name: str
     case: OneCase
     pixels: np.ndarray
     target_labels: np.ndarray

@@ -22,7 +22,7 @@ class DrawnStep:
 
 @dataclass
 class DrawnTrace:
-    picture: np.ndarray
+    tile_image: np.ndarray
     size: tuple
     features: np.ndarray
     steps: list = field(default_factory=list)
@@ -70,8 +70,8 @@ def test_every_step_has_its_column_with_score_and_fate():
     for wanted in ("a title", "step 1", "step 3", "0.900", "score below the\nthreshold", "all negative"):
         assert wanted in told
     assert sum(text == "all negative" for text in told) == 3
-    pictures = [axes for axes in figure.axes if axes.images]
-    assert len(pictures) == 2 + 3 * 5 + 5
+    tile_images = [axes for axes in figure.axes if axes.images]
+    assert len(tile_images) == 2 + 3 * 5 + 5
 
 
 def test_negative_values_of_a_stage_are_hidden_and_those_of_a_state_cannot_be():
@@ -99,14 +99,14 @@ def test_maps_of_a_row_share_one_scale():
 
 
 def test_many_steps_go_into_bands(monkeypatch):
-    monkeypatch.setattr(states, "MOST_COLUMNS", 2)
+    monkeypatch.setattr(states, "MAX_COLUMNS", 2)
     few, many = draw_states(make(2), "t"), draw_states(make(3), "t")
     assert many.get_figwidth() == few.get_figwidth()
     assert many.get_figheight() > 1.5 * few.get_figheight()
 
 
 @pytest.mark.parametrize(("size", "planes"), [((1, 1), 1), ((1, 2000), 3), ((2000, 1), 4), ((64, 64), 3)])
-def test_pictures_of_any_size_and_channels_are_drawn(size, planes):
+def test_images_of_any_size_and_channels_are_drawn(size, planes):
     figure = draw_states(make(2, size, planes=planes), "t")
     assert 3 < figure.get_figheight() < 40
     assert figure.get_figwidth() < 40
@@ -120,5 +120,5 @@ def test_a_trace_without_steps_is_refused():
 
 def test_the_features_have_a_panel_a_channel():
     told = texts(draw_features(make(1, channels=7), "features"))
-    assert {"picture", "1", "7", "features"} <= set(told)
+    assert {"image", "1", "7", "features"} <= set(told)
     assert "8" not in told

@@ -1,4 +1,4 @@
-"""VOC's palette pictures read by Pillow, and Cityscapes submissions read as the benchmark's program reads them."""
+"""VOC's palette images read by Pillow, and Cityscapes submissions read as the benchmark's program reads them."""
 
 import io
 
@@ -12,7 +12,7 @@ from seriatim.results.format_masks import encode_cityscapes, encode_voc, encode_
 from seriatim.results.formats import ResultFolder
 from seriatim.results.segmented import FormatLimitError
 
-from .conftest import segmented
+from ..conftest import segmented
 
 BLANK = np.zeros((37, 53), dtype=np.uint8)
 
@@ -21,10 +21,10 @@ def opened(files):
     return {name: Image.open(io.BytesIO(data)) for name, data in files}
 
 
-def test_palette_pictures_hold_objects_and_classes(hard):
-    pictures = opened(encode_voc(segmented(BLANK, hard)))
-    assert list(pictures) == ["voc/SegmentationObject/photo.png", "voc/SegmentationClass/photo.png"]
-    objects, classes = pictures.values()
+def test_palette_images_hold_objects_and_classes(hard):
+    images = opened(encode_voc(segmented(BLANK, hard)))
+    assert list(images) == ["voc/SegmentationObject/photo.png", "voc/SegmentationClass/photo.png"]
+    objects, classes = images.values()
     assert objects.mode == classes.mode == "P"
     labels = hard.label_map()
     assert (np.asarray(objects) == labels).all()
@@ -45,8 +45,8 @@ def test_the_border_is_void_round_every_object_and_between_them():
     labels = np.zeros((20, 30), dtype=np.int32)
     labels[5:15, 5:15], labels[5:15, 15:25] = 1, 2
     objects, classes = (
-        np.asarray(picture)
-        for picture in opened(encode_voc_border(segmented(labels, Instances.from_label_map(labels)))).values()
+        np.asarray(image)
+        for image in opened(encode_voc_border(segmented(labels, Instances.from_label_map(labels)))).values()
     )
     assert objects[10].tolist() == [0] * 3 + [255] * 4 + [1] * 6 + [255] * 4 + [2] * 6 + [255] * 4 + [0] * 3
     assert ((objects == labels) | (objects == 255)).all()

@@ -18,7 +18,7 @@ from seriatim.data.readers.yolo import YoloSource
 from seriatim.results.format_polygons import encode_geojson, encode_rois
 from seriatim.results.formats import ResultFolder
 
-from .conftest import segmented
+from ..conftest import segmented
 
 BLANK = np.zeros((37, 53), dtype=np.uint8)
 
@@ -107,10 +107,10 @@ def test_qupath_finds_type_class_and_measurements(hard):
             assert ring[0] == ring[-1]
 
 
-def write(tmp_path, name, hard, picture):
-    Image.fromarray(BLANK).save(picture)
+def write(tmp_path, name, hard, image):
+    Image.fromarray(BLANK).save(image)
     results = ResultFolder(tmp_path / "out", (name,), ("leaf", "stem"))
-    results.add(str(picture), "photo", BLANK, hard, 1.0)
+    results.add(str(image), "photo", BLANK, hard, 1.0)
     results.finish()
 
 
@@ -119,7 +119,7 @@ def check_same(sample, hard):
     assert (sample.objects.masks() == full(hard)).all()
 
 
-def test_the_reader_of_yolo_reads_what_is_written_once_the_pictures_are_laid_beside_it(hard, tmp_path):
+def test_the_reader_of_yolo_reads_what_is_written_once_the_images_are_laid_beside_it(hard, tmp_path):
     write(tmp_path, "yolo", hard, tmp_path / "photo.png")
     (tmp_path / "out" / "yolo" / "images").mkdir()
     (tmp_path / "photo.png").rename(tmp_path / "out" / "yolo" / "images" / "photo.png")
@@ -128,7 +128,7 @@ def test_the_reader_of_yolo_reads_what_is_written_once_the_pictures_are_laid_bes
     check_same(source.read(0), hard)
 
 
-def test_every_line_of_yolo_is_a_class_and_pairs_within_the_picture(hard, tmp_path):
+def test_every_line_of_yolo_is_a_class_and_pairs_within_the_image(hard, tmp_path):
     write(tmp_path, "yolo", hard, tmp_path / "photo.png")
     lines = (tmp_path / "out" / "yolo" / "labels" / "photo.txt").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["0", "1", "0", "1", "1"]
@@ -140,7 +140,7 @@ def test_every_line_of_yolo_is_a_class_and_pairs_within_the_picture(hard, tmp_pa
 
 
 @pytest.mark.parametrize("place", ["photo.png", "a b/photo.png", "out/labelme/photo.png"])
-def test_the_reader_of_labelme_finds_the_picture_where_it_lies(hard, tmp_path, place):
+def test_the_reader_of_labelme_finds_the_image_where_it_lies(hard, tmp_path, place):
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     write(tmp_path, "labelme", hard, tmp_path / place)
     source = LabelmeSource(tmp_path / "out" / "labelme", strict=True)
@@ -151,7 +151,7 @@ def test_the_reader_of_labelme_finds_the_picture_where_it_lies(hard, tmp_path, p
     assert values["shapes"][0]["description"] == "score 0.9000"
 
 
-def test_a_relative_picture_is_found_as_well(hard, tmp_path, monkeypatch):
+def test_a_relative_image_is_found_as_well(hard, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(Path(), "labelme", hard, Path("photo.png"))
     assert len(LabelmeSource(tmp_path / "out" / "labelme").read(0).classes) == 5

@@ -14,18 +14,18 @@ from seriatim.data.images import read_label_map
 from seriatim.results import formats
 from seriatim.results.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
 from seriatim.results.formats import FORMATS, ResultFolder, encode_labels, parse_formats
-from seriatim.results.inputs import find_pictures, output_stems
+from seriatim.results.inputs import find_images, output_stems
 from seriatim.results.segmented import FormatLimitError
 
-from .conftest import segmented
+from ..conftest import segmented
 
 
 def test_labels_are_a_png_of_16_bits(found, pixels, tmp_path):
     [(name, data)] = encode_labels(segmented(pixels, found))
     assert name == "photo.labels.png"
     (tmp_path / "a.png").write_bytes(data)
-    with Image.open(tmp_path / "a.png") as picture:
-        assert picture.mode.startswith("I;16")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode.startswith("I;16")
     assert np.array_equal(read_label_map(tmp_path / "a.png"), found.label_map())
 
 
@@ -43,10 +43,10 @@ def test_more_than_65535_objects_keep_their_ids_in_a_tiff(pixels, tmp_path):
 
 
 def test_as_many_objects_as_16_bits_can_number_stay_a_png(pixels, found, monkeypatch):
-    monkeypatch.setattr(formats, "MOST_16_BIT", len(found))
-    assert formats.MOST_16_BIT == 3
+    monkeypatch.setattr(formats, "MAX_16_BIT", len(found))
+    assert formats.MAX_16_BIT == 3
     assert next(encode_labels(segmented(pixels, found)))[0] == "photo.labels.png"
-    monkeypatch.setattr(formats, "MOST_16_BIT", len(found) - 1)
+    monkeypatch.setattr(formats, "MAX_16_BIT", len(found) - 1)
     assert next(encode_labels(segmented(pixels, found)))[0] == "photo.labels.tif"
 
 
@@ -117,7 +117,7 @@ def test_the_help_names_every_format():
     assert set(DEFAULT_FORMATS) <= FORMATS.keys()
 
 
-def test_a_picture_that_one_format_cannot_hold_keeps_its_other_files_and_its_place_in_the_table(tmp_path):
+def test_a_image_that_one_format_cannot_hold_keeps_its_other_files_and_its_place_in_the_table(tmp_path):
     boxes = [(y, x, y + 1, x + 1) for y in range(16) for x in range(16)]
     many = Instances((16, 16), [Instance(box, np.ones((1, 1), dtype=bool)) for box in boxes])
     results = ResultFolder(tmp_path, ("voc", "labels", "counts"), ("leaf",))
@@ -140,7 +140,7 @@ def test_every_format_of_the_same_objects_is_the_same_bytes(found, pixels, tmp_p
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_can_be_written_of_a_picture_without_objects(name, tmp_path):
+def test_every_format_can_be_written_of_a_image_without_objects(name, tmp_path):
     results = ResultFolder(tmp_path, (name,), ("leaf",))
     results.add("none.png", "none", np.zeros((4, 5), dtype=np.uint8), Instances((4, 5)), 1.0)
     results.finish()
@@ -155,7 +155,7 @@ def test_an_object_without_pixels_is_no_reason_to_fail(name, tmp_path, found, pi
     results.finish()
 
 
-def test_two_pictures_of_one_stem_never_share_a_file_in_any_format(found, pixels, tmp_path):
+def test_two_images_of_one_stem_never_share_a_file_in_any_format(found, pixels, tmp_path):
     for number, stems in enumerate((["leaf"], ["leaf.jpg"], ["leaf", "leaf.jpg"])):
         results = ResultFolder(tmp_path / str(number), tuple(FORMATS), ("leaf",))
         for stem in stems:
@@ -198,7 +198,7 @@ def test_the_first_of_a_stem_keeps_it_and_the_others_say_where_they_come_from():
     assert stems == ["leaf", "leaf.jpg", "b.leaf", "b.leaf.jpg", "b.leaf.png", "b.leaf.png.2"]
 
 
-def test_no_two_pictures_share_an_output_even_on_a_file_system_that_folds_case():
+def test_no_two_images_share_an_output_even_on_a_file_system_that_folds_case():
     pictures = [Path(name) for name in ("leaf.png", "LEAF.png", "Leaf.tif", "leaf.png.png", "x/leaf.png")]
     stems = output_stems(pictures, Path("out"))
     assert len({stem.lower() for stem in stems}) == len(pictures)
@@ -220,25 +220,25 @@ def touch(folder, *names):
 
 def test_folders_are_searched_in_order_and_nothing_comes_twice(tmp_path):
     touch(tmp_path, "b.png", "a.TIF", "deep/er/c.jpeg", "notes.txt", ".hidden.png", ".cache/d.png")
-    found = find_pictures([tmp_path / "b.png", tmp_path, tmp_path / "deep"], tmp_path / "out")
+    found = find_images([tmp_path / "b.png", tmp_path, tmp_path / "deep"], tmp_path / "out")
     assert [path.relative_to(tmp_path).as_posix() for path in found] == ["b.png", "a.TIF", "deep/er/c.jpeg"]
 
 
-def test_results_of_an_earlier_call_are_not_taken_for_pictures(tmp_path):
+def test_results_of_an_earlier_call_are_not_taken_for_images(tmp_path):
     touch(tmp_path, "a.png", "a.labels.png", "a.overlay.png", "out/a.labels.png", "out/b.png")
-    inside = find_pictures([tmp_path], tmp_path / "out")
+    inside = find_images([tmp_path], tmp_path / "out")
     assert [path.name for path in inside] == ["a.labels.png", "a.overlay.png", "a.png"]
-    same = find_pictures([tmp_path], tmp_path)
+    same = find_images([tmp_path], tmp_path)
     assert "a.labels.png" not in [path.name for path in same if path.parent == tmp_path]
 
 
-def test_pictures_in_folders_of_an_earlier_call_are_not_taken_for_pictures(tmp_path):
+def test_images_in_folders_of_an_earlier_call_are_not_taken_for_images(tmp_path):
     own = ("voc/SegmentationObject/a.png", "voc-border/SegmentationClass/a.png", "cityscapes/masks/a/0001.png")
     touch(tmp_path, "a.png", "voc/b.png", "deep/voc/SegmentationObject/c.png", *own)
-    found = find_pictures([tmp_path], tmp_path)
+    found = find_images([tmp_path], tmp_path)
     names = [path.relative_to(tmp_path).as_posix() for path in found]
     assert names == ["a.png", "deep/voc/SegmentationObject/c.png", "voc/b.png"]
-    assert len(find_pictures([tmp_path], tmp_path / "elsewhere")) == 6
+    assert len(find_images([tmp_path], tmp_path / "elsewhere")) == 6
 
 
 @pytest.mark.parametrize("own", ["voc/SegmentationObject/leaf.png", "cityscapes/masks/leaf/0001.png"])
@@ -249,4 +249,4 @@ def test_an_input_in_a_folder_of_an_earlier_call_is_never_written_over(tmp_path,
 
 
 def test_a_file_given_by_name_is_kept_whatever_its_ending(tmp_path):
-    assert find_pictures([tmp_path / "missing.xyz"], tmp_path) == [tmp_path / "missing.xyz"]
+    assert find_images([tmp_path / "missing.xyz"], tmp_path) == [tmp_path / "missing.xyz"]

@@ -7,9 +7,9 @@ from seriatim.core.instances import Instance, Instances
 from seriatim.results.formats import ResultFolder
 
 
-def table(tmp_path, *pictures, class_names=("leaf", "stem")):
+def table(tmp_path, *images, class_names=("leaf", "stem")):
     results = ResultFolder(tmp_path, ("measurements",), class_names)
-    for number, (file, pixels, instances) in enumerate(pictures):
+    for number, (file, pixels, instances) in enumerate(images):
         results.add(file, f"p{number}", pixels, instances, 1.0)
     results.finish()
     with open(tmp_path / "measurements.csv", newline="", encoding="utf-8") as file:
@@ -45,7 +45,7 @@ def test_every_object_has_a_row_in_the_order_found(hard, tmp_path):
     assert float(rows[1]["major_axis"]) == float(rows[1]["perimeter"]) == 0  # a single pixel
 
 
-def test_pictures_of_different_channels_share_a_table(found, tmp_path):
+def test_images_of_different_channels_share_a_table(found, tmp_path):
     grey, rgb = np.ones((80, 120), dtype=np.uint8), np.ones((80, 120, 3), dtype=np.float32)
     rows = table(tmp_path, ("grey\nwith, comma.png", grey, found), ("rgb.png", rgb, found))
     assert [row["file"] for row in rows] == ["grey\nwith, comma.png"] * 3 + ["rgb.png"] * 3
@@ -59,7 +59,7 @@ def test_a_table_of_nothing_has_its_header(tmp_path):
     assert (tmp_path / "measurements.csv").read_text().startswith("file,object,class,score,area")
 
 
-def test_bilevel_pictures_have_the_share_of_white(tmp_path):
+def test_bilevel_images_have_the_share_of_white(tmp_path):
     pixels = np.zeros((4, 4), dtype=bool)
     pixels[0] = True
     [row] = table(tmp_path, ("a.png", pixels, Instances((4, 4), [Instance((0, 0, 4, 4), np.ones((4, 4), bool))])))

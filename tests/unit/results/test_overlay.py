@@ -3,10 +3,10 @@ import numpy as np
 from seriatim.core.instances import Instances
 from seriatim.results.overlay import as_shown, draw_overlay, encode_overlay
 
-from .conftest import segmented
+from ..conftest import segmented
 
 
-def test_an_overlay_has_the_size_of_the_picture_and_draws_on_objects_only(found, pixels):
+def test_an_overlay_has_the_size_of_the_image_and_draws_on_objects_only(found, pixels):
     overlay = np.asarray(draw_overlay(pixels, found))
     assert overlay.shape == pixels.shape
     changed = (overlay != pixels).any(axis=-1)
@@ -22,7 +22,7 @@ def test_neighbouring_numbers_have_different_colours(found, pixels):
     assert all(max(edge) == 255 for edge in edges)
 
 
-def test_an_overlay_of_nothing_is_the_picture(pixels):
+def test_an_overlay_of_nothing_is_the_image(pixels):
     [(name, data)] = encode_overlay(segmented(pixels, Instances((80, 120))))
     assert name == "photo.overlay.png"
     assert data.startswith(b"\x89PNG")
@@ -42,5 +42,5 @@ def test_8_bits_are_shown_as_they_are(pixels):
     assert np.array_equal(as_shown(pixels[:, :, 0])[:, :, 1], pixels[:, :, 0])
 
 
-def test_a_bilevel_picture_is_shown_black_and_white():
+def test_a_bilevel_image_is_shown_black_and_white():
     assert np.unique(as_shown(np.array([[False, True]]))).tolist() == [0, 255]

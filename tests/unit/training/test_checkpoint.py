@@ -125,7 +125,7 @@ def test_a_write_that_fails_leaves_the_older_checkpoints(trained, monkeypatch):
     assert len(list(folder.iterdir())) == 2
 
 
-def test_other_files_are_no_checkpoints_and_litter_is_removed(trained):
+def test_other_files_are_no_checkpoints_and_temporary_files_are_removed(trained):
     folder, _ = trained
     for name in ("model.safetensors", "0000001.safetensors", ".00000009.safetensors.5.part"):
         (folder / name).write_bytes(b"")

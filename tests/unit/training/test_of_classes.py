@@ -1,4 +1,4 @@
-"""Training on the objects of some classes: pictures without any are left out, and that is remembered."""
+"""Training on the objects of some classes: images without any are left out, and that is remembered."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from seriatim.core.errors import ConfigError, DataError
 from seriatim.data.readers.voc import CLASS_NAMES
 from seriatim.training.recipe import DataConfig
 from seriatim.training.run_folder import RunFolder
-from seriatim.training.splits import check_pictures, is_generated, is_of_classes, open_splits
+from seriatim.training.splits import check_images, is_generated, is_of_classes, open_splits
 
 PERSON, CAR = CLASS_NAMES.index("person") + 1, CLASS_NAMES.index("car") + 1
 
@@ -23,7 +23,7 @@ def save(path, pixels):
 
 @pytest.fixture
 def voc(tmp_path):
-    """Pictures a to d: a person and a car, a car, two people, a car."""
+    """Images a to d: a person and a car, a car, two people, a car."""
     folder = tmp_path / "VOC2012"
     objects = np.zeros((20, 24), dtype=np.uint8)
     objects[2:9, 2:9], objects[11:18, 12:22] = 1, 2
@@ -42,51 +42,51 @@ def splits_of(voc, *classes, **parts):
     return open_splits(DataConfig(source=f"voc:{voc}@train", classes=list(classes), **parts))
 
 
-def test_pictures_without_a_person_are_left_out_of_training_and_validation_and_stay_in_the_test(voc, tmp_path, caplog):
+def test_images_without_a_person_are_left_out_of_training_and_validation_and_stay_in_the_test(voc, tmp_path, caplog):
     splits = splits_of(voc, "person", validation=f"voc:{voc}@val", test=f"voc:{voc}@val")
     run = RunFolder(tmp_path)
     with caplog.at_level(logging.WARNING):
-        used = run.usable_pictures(splits)
+        used = run.usable_images(splits)
     assert [[part.name(index) for index in range(len(part))] for part in used] == [["a", "c"], ["c"], ["b", "c"]]
     assert [len(used.training.read(index).classes) for index in range(2)] == [1, 2]
     assert used.training.class_names == used.test.class_names == ("person",)
     assert caplog.text == ""
-    listed = json.loads((tmp_path / "pictures.json").read_text())["left_out"]
+    listed = json.loads((tmp_path / "images.json").read_text())["left_out"]
     assert [(one["part"], one["name"], one["reason"]) for one in listed] == [
         ("training", "b", "holds no person"),
         ("training", "d", "holds no person"),
         ("validation", "b", "holds no person"),
     ]
-    again = run.usable_pictures(splits)  # from the list
+    again = run.usable_images(splits)  # from the list
     assert [len(part) for part in again] == [2, 1, 2]
 
 
-def test_without_a_choice_of_classes_pictures_without_objects_stay(voc):
+def test_without_a_choice_of_classes_images_without_objects_stay(voc):
     splits = open_splits(DataConfig(source=f"voc:{voc}@train"))
-    assert check_pictures(splits) == []
+    assert check_images(splits) == []
     assert not is_of_classes(splits.training)
 
 
-def test_damaged_pictures_are_counted_apart(voc):
+def test_damaged_images_are_counted_apart(voc):
     (voc / "SegmentationObject" / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match="1 of 4 pictures cannot be read"):
-        check_pictures(splits_of(voc, "person"))
+    with pytest.raises(DataError, match="1 of 4 images cannot be read"):
+        check_images(splits_of(voc, "person"))
 
 
-def test_a_class_that_no_picture_holds_is_refused_before_the_first_iteration(voc):
-    with pytest.raises(DataError, match="none of the 4 training pictures holds an object"):
-        check_pictures(splits_of(voc, "sheep"))
+def test_a_class_that_no_image_holds_is_refused_before_the_first_iteration(voc):
+    with pytest.raises(DataError, match="none of the 4 training images holds an object"):
+        check_images(splits_of(voc, "sheep"))
     with pytest.raises(ConfigError, match="no class 'shep'; did you mean 'sheep'"):
         splits_of(voc, "shep")
 
 
-def test_validation_pictures_that_all_lack_the_class_are_refused(voc):
+def test_validation_images_that_all_lack_the_class_are_refused(voc):
     (voc / "ImageSets" / "Segmentation" / "val.txt").write_text("b\nd\n")
-    with pytest.raises(DataError, match="each of the 2 validation pictures holds no person; keep more back"):
-        check_pictures(splits_of(voc, "person", validation=f"voc:{voc}@val"))
+    with pytest.raises(DataError, match="each of the 2 validation images holds no person; keep more back"):
+        check_images(splits_of(voc, "person", validation=f"voc:{voc}@val"))
 
 
-def test_generated_pictures_are_checked_where_classes_are_chosen_since_some_may_hold_none():
+def test_generated_images_are_checked_where_classes_are_chosen_since_some_may_hold_none():
     chosen = open_splits(DataConfig(source="rosettes:3", classes=["leaf"]))
     assert not is_generated(chosen.training)
     assert is_generated(open_splits(DataConfig(source="rosettes:3")).training)

@@ -48,10 +48,10 @@ PROGRAM = """
 import torch
 from seriatim.training.processor import avoid_matrix_tiles
 avoid_matrix_tiles()
-pictures = torch.randn(8, 128, 32, 32).contiguous(memory_format=torch.channels_last).requires_grad_()
+images = torch.randn(8, 128, 32, 32).contiguous(memory_format=torch.channels_last).requires_grad_()
 weight = torch.randn(256, 128, 1, 1, requires_grad=True)
 with torch.autocast("cpu", torch.bfloat16):
-    torch.nn.functional.conv2d(pictures, weight, stride=2).float().sum().backward()
+    torch.nn.functional.conv2d(images, weight, stride=2).float().sum().backward()
 """
 
 

@@ -48,8 +48,8 @@ def test_a_file_is_taken_by_its_path(tmp_path):
     [
         ("optimizer.learn_rate=1", r"mine\.toml: optimizer\.learn_rate: unknown key; did you mean 'learning_rate'"),
         ("stages.0.iteration=1", r"stages\.0\.iteration: unknown key; did you mean 'iterations'"),
-        ("runtime.batch_size=0", r"runtime\.batch_size: .*greater than or equal to 1 \(came: 0\)"),
-        ("optimizer.schedule=cosin", r"optimizer\.schedule: .*'cosine'.* \(came: 'cosin'\)"),
+        ("runtime.batch_size=0", r"runtime\.batch_size: .*greater than or equal to 1 \(got: 0\)"),
+        ("optimizer.schedule=cosin", r"optimizer\.schedule: .*'cosine'.* \(got: 'cosin'\)"),
         ("stages=[]", r"stages: .*at least 1 item"),
         ("sed=1", "sed: unknown key; did you mean 'seed'"),
     ],

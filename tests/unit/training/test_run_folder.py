@@ -72,25 +72,25 @@ def test_a_log_that_cannot_be_written_is_named(run):
         run.log({"iteration": 1})
 
 
-def test_a_damaged_list_of_pictures_is_refused(run):
+def test_a_damaged_list_of_images_is_refused(run):
     splits = open_splits(recipe_of().data)
     for text in ("", "[]", "{}", '{"training": 4, "validation": 0, "left_out": [{"part": "x"}]}'):
-        run.pictures_path.write_text(text)
-        with pytest.raises(DataError, match=r"pictures\.json: is damaged"):
-            run.usable_pictures(splits)
+        run.images_path.write_text(text)
+        with pytest.raises(DataError, match=r"images\.json: is damaged"):
+            run.usable_images(splits)
 
 
-def test_a_picture_that_was_left_out_must_still_be_at_its_place(run):
+def test_a_image_that_was_left_out_must_still_be_at_its_place(run):
     splits = open_splits(recipe_of().data)
     left_out = {"part": "training", "index": 1, "name": "rosette-000001", "reason": "broken"}
-    run.pictures_path.write_text(json.dumps({"training": 4, "validation": 0, "left_out": [left_out]}))
-    usable = run.usable_pictures(splits)
+    run.images_path.write_text(json.dumps({"training": 4, "validation": 0, "left_out": [left_out]}))
+    usable = run.usable_images(splits)
     assert [usable.training.name(index) for index in range(3)] == ["rosette-000000", "rosette-000002", "rosette-000003"]
-    run.pictures_path.write_text(
+    run.images_path.write_text(
         json.dumps({"training": 4, "validation": 0, "left_out": [{**left_out, "name": "other"}]})
     )
-    with pytest.raises(DataError, match="other: was picture 1 of the training part"):
-        run.usable_pictures(splits)
+    with pytest.raises(DataError, match="other: was image 1 of the training part"):
+        run.usable_images(splits)
 
 
 def test_parts_may_come_from_sources_of_their_own():

@@ -244,10 +244,10 @@ def test_a_rate_of_zero_freezes_the_encoder_and_its_batch_norms_and_nothing_else
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"optimizer": {"schedule": "plateau"}}, "optimizer.schedule: plateau needs validation pictures"),
+        ({"optimizer": {"schedule": "plateau"}}, "optimizer.schedule: plateau needs validation images"),
         (
             {"stages": [{"name": "few", "iterations": 1, "curriculum": {}}]},
-            r"stages\.few\.curriculum: needs validation pictures",
+            r"stages\.few\.curriculum: needs validation images",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from seriatim.data.samples import Source
 from seriatim.inference.predictor import Predictor
 from seriatim.training.recipe import ValidationConfig
 from seriatim.training.splits import is_generated
-from seriatim.training.validation import SCORES, score_pictures
+from seriatim.training.validation import SCORES, score_images
 
 
 class Oracle(Predictor):
@@ -36,7 +36,7 @@ class Oracle(Predictor):
 @pytest.mark.parametrize("protocol", get_args(ValidationConfig.model_fields["protocol"].annotation))
 def test_every_protocol_of_a_recipe_gives_one_to_the_truth(protocol):
     source = open_source("scenes:3@900,size=64x64")
-    score, numbers = score_pictures(Oracle(source), source, protocol, num_pictures=3)
+    score, numbers = score_images(Oracle(source), source, protocol, num_images=3)
     assert score == pytest.approx(1.0)
     assert numbers[f"{protocol}_score"] == score
     assert protocol in SCORES
@@ -44,7 +44,7 @@ def test_every_protocol_of_a_recipe_gives_one_to_the_truth(protocol):
 
 def test_the_protocol_coco_asks_for_the_right_class():
     source = open_source("scenes:3@900,size=64x64")
-    score, numbers = score_pictures(Oracle(source, shift=1), source, "coco", num_pictures=3)
+    score, numbers = score_images(Oracle(source, shift=1), source, "coco", num_images=3)
     assert score < 0.5
     assert numbers["coco_AP"] < 0.5
 

@@ -18,10 +18,10 @@ from seriatim.core.errors import DataError
 from seriatim.core.instances import Instance
 from seriatim.core.shapes import Size, box_slices
 
-MOST_COORDINATE = 1e9
+MAX_COORDINATE = 1e9
 """Pixels by which a corner may lie from the origin."""
 
-MOST_CROSSINGS = 50_000_000
+MAX_CROSSINGS = 50_000_000
 """How often the sides of one object may cross rows of pixels: a limit to the memory that a hostile file can ask for."""
 
 Ring = Float[np.ndarray, "_ 2"] | Int[np.ndarray, "_ 2"]
@@ -32,7 +32,7 @@ class Outline(NamedTuple):
     """One part of an object.
 
     Attributes:
-        outer: its ring, clockwise as a person sees the picture (its shoelace sum of x and y is positive).
+        outer: its ring, clockwise as a person sees the image (its shoelace sum of x and y is positive).
         holes: rings the other way round.
     """
 
@@ -48,8 +48,8 @@ def check_ring(ring: Ring, where: str) -> None:
     """
     if len(ring) < 3:
         raise DataError(f"{where}: has {len(ring)} corners, expected at least three")
-    if not np.isfinite(ring).all() or np.abs(ring).max() > MOST_COORDINATE:
-        raise DataError(f"{where}: has coordinates that are not finite, or beyond {MOST_COORDINATE:g}")
+    if not np.isfinite(ring).all() or np.abs(ring).max() > MAX_COORDINATE:
+        raise DataError(f"{where}: has coordinates that are not finite, or beyond {MAX_COORDINATE:g}")
     x, y = (ring - ring[0]).T
     far = int(np.argmax(x * x + y * y))
     if not np.any(np.abs(x * y[far] - y * x[far]) > 1e-9 * (x[far] ** 2 + y[far] ** 2)):
@@ -60,8 +60,8 @@ def rasterise(ring: Ring, size: Size) -> Bool[np.ndarray, "height width"]:
     """The pixels whose centres lie inside a polygon, as a full plane.
 
     Args:
-        ring: corners (x, y) in pixels; parts outside the picture are cut off.
-        size: (height, width) of the picture.
+        ring: corners (x, y) in pixels; parts outside the image are cut off.
+        size: (height, width) of the image.
 
     >>> rasterise(np.array([[0, 0], [3, 0], [0, 3]]), (3, 3)).astype(int).tolist()
     [[1, 1, 0], [1, 0, 0], [0, 0, 0]]
@@ -77,8 +77,8 @@ def fill_rings(rings: Sequence[Ring], size: Size, **fields: Any) -> Instance | N
     """The instance of the pixels whose centres lie inside an odd number of rings; None if there are none.
 
     Args:
-        rings: corners (x, y) in pixels, as `check_ring` passes them; what lies outside the picture is cut off.
-        size: (height, width) of the picture.
+        rings: corners (x, y) in pixels, as `check_ring` passes them; what lies outside the image is cut off.
+        size: (height, width) of the image.
         fields: of the instance, such as `class_id`.
 
     Raises:
@@ -91,8 +91,8 @@ def fill_rings(rings: Sequence[Ring], size: Size, **fields: Any) -> Instance | N
     first, last = (np.clip(np.ceil(points[:, 1] - 0.5), 0, size[0]).astype(np.int64) for points in (starts, ends))
     spans = last - first
     num_crossings = int(spans.sum())
-    if num_crossings > MOST_CROSSINGS:
-        raise DataError(f"an outline crosses {num_crossings} rows of pixels, more than {MOST_CROSSINGS}")
+    if num_crossings > MAX_CROSSINGS:
+        raise DataError(f"an outline crosses {num_crossings} rows of pixels, more than {MAX_CROSSINGS}")
     if not num_crossings:
         return None
     side = np.repeat(np.arange(len(spans)), spans)
@@ -109,7 +109,7 @@ def fill_rings(rings: Sequence[Ring], size: Size, **fields: Any) -> Instance | N
 
 
 def draw_object(rings: Sequence[Ring], size: Size, **fields: Any) -> Instance | None:
-    """The instance of rings that were drawn round an object, which has a pixel even if it is smaller than one; None outside the picture.
+    """The instance of rings that were drawn round an object, which has a pixel even if it is smaller than one; None outside the image.
 
     Rings that hold no pixel's centre give the pixel in their middle. Arguments and errors are those of `fill_rings`.
 
@@ -132,7 +132,7 @@ def outlines(mask: Bool[np.ndarray, "height width"], origin: tuple[int, int] = (
 
     Args:
         mask: empty ones have no outlines.
-        origin: (y, x) of the mask in the picture.
+        origin: (y, x) of the mask in the image.
 
     >>> [(part.outer.tolist(), len(part.holes)) for part in outlines(np.array([[True, True]]), origin=(5, 7))]
     [([[7, 5], [9, 5], [9, 6], [7, 6]], 0)]
@@ -153,7 +153,7 @@ def outlines(mask: Bool[np.ndarray, "height width"], origin: tuple[int, int] = (
 
 
 def instance_outlines(instance: Instance) -> list[Outline]:
-    """The rings of an object in the plane of its picture."""
+    """The rings of an object in the plane of its image."""
     return outlines(instance.mask, instance.box[:2])
 
 
@@ -241,7 +241,7 @@ def _simple_loops(way: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
 
 
 def _shoelace(loop: Int[np.ndarray, "_ 2"]) -> int:
-    """Twice the area; positive if the way is clockwise as a person sees the picture."""
+    """Twice the area; positive if the way is clockwise as a person sees the image."""
     x, y = loop[:, 0], loop[:, 1]
     return int(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]) + x[-1] * y[0] - x[0] * y[-1])
 

@@ -16,16 +16,16 @@ from seriatim.core.shapes import Box, Size
 from seriatim.data.readers.json_values import describe
 from seriatim.data.run_lengths import read_runs
 
-MOST_SIDES_OUTSIDE = 10
-"""How far from the picture a corner may lie, in lengths of the picture's longer side."""
+MAX_SIDES_OUTSIDE = 10
+"""How far from the image a corner may lie, in lengths of the image's longer side."""
 
-MOST_OUTLINES = 20
-"""How long the outline of one object may be, in outlines of the picture."""
+MAX_OUTLINES = 20
+"""How long the outline of one object may be, in outlines of the image."""
 
 ROUNDING = 1.0
 """Pixels by which corners lie outside in files of good will."""
 
-LEAST_THICKNESS = 1e-6
+MIN_THICKNESS = 1e-6
 """Pixels; corners that lie nearer than this to one line enclose nothing."""
 
 Extent = tuple[float | int, float | int, float | int, float | int]
@@ -40,16 +40,16 @@ def check_polygons(polygons: list[Any], size: Size) -> tuple[list[Corners], Exte
 
     Args:
         polygons: what the file holds, lists of x, y, x, y, ...
-        size: (height, width) of the picture in pixels.
+        size: (height, width) of the image in pixels.
 
     Returns:
-        the usable polygons, at least one; (y0, x0, y1, x1) of their corners, cut to the picture; and a remark on each that encloses nothing, lies outside or is cut at the picture's edge.
+        the usable polygons, at least one; (y0, x0, y1, x1) of their corners, cut to the image; and a remark on each that encloses nothing, lies outside or is cut at the image's edge.
 
     Raises:
         DataError: saying what is wrong, without the place; no polygon then can be trusted, or none is left.
 
     >>> check_polygons([[0, 0, 4, 0, 4, 9]], (5, 5))[1:]
-    ((0, 0, 5, 4), ['polygon 0 leaves the picture; cut at its edge'])
+    ((0, 0, 5, 4), ['polygon 0 leaves the image; cut at its edge'])
     """
     if not polygons:
         raise DataError("segmentation holds no polygon")
@@ -65,15 +65,15 @@ def check_polygons(polygons: list[Any], size: Size) -> tuple[list[Corners], Exte
         if _encloses_nothing(corners):
             remarks.append(f"polygon {number} has no area")
         elif x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
-            remarks.append(f"polygon {number} lies outside the picture")
+            remarks.append(f"polygon {number} lies outside the image")
         else:
             usable.append(corners)
             top, left, bottom, right = min(top, y0), min(left, x0), max(bottom, y1), max(right, x1)
             if min(x0, y0) < -ROUNDING or x1 > width + ROUNDING or y1 > height + ROUNDING:
-                remarks.append(f"polygon {number} leaves the picture; cut at its edge")
-    limit = MOST_OUTLINES * 2 * (height + width)
+                remarks.append(f"polygon {number} leaves the image; cut at its edge")
+    limit = MAX_OUTLINES * 2 * (height + width)
     if most_length > limit and sum(map(_length, parts)) > limit:
-        raise DataError(f"the outline is longer than {MOST_OUTLINES} times that of the picture")
+        raise DataError(f"the outline is longer than {MAX_OUTLINES} times that of the image")
     if not usable:
         raise DataError("; ".join(remarks[:5]))
     return usable, (max(top, 0), max(left, 0), min(bottom, height), min(right, width)), remarks
@@ -93,7 +93,7 @@ def rasterise_polygons(polygons: list[Corners], size: Size) -> tuple[Box, Bool[n
 
 def _corners(polygon: Any, number: int, size: Size) -> Corners:
     if not isinstance(polygon, list):
-        raise DataError(f"polygon {number}: expected a list of x, y, x, y, ..., came {describe(polygon)}")
+        raise DataError(f"polygon {number}: expected a list of x, y, x, y, ..., got {describe(polygon)}")
     strangers = set(map(type, polygon)) - {int, float}
     if strangers:
         raise DataError(f"polygon {number}: holds {min(kind.__name__ for kind in strangers)} where numbers belong")
@@ -105,11 +105,11 @@ def _corners(polygon: Any, number: int, size: Size) -> Corners:
         whole = float("inf")
     if not abs(whole) < float("inf"):
         raise DataError(f"polygon {number}: has coordinates that are no finite numbers, or far too large ones")
-    low, high, room = min(polygon), max(polygon), MOST_SIDES_OUTSIDE * max(size)
+    low, high, room = min(polygon), max(polygon), MAX_SIDES_OUTSIDE * max(size)
     if low < -room or high > max(size) + room:
         raise DataError(
             f"polygon {number}: has coordinates from {describe(low)} to {describe(high)} "
-            f"in a picture of {size[0]} x {size[1]} pixels"
+            f"in a image of {size[0]} x {size[1]} pixels"
         )
     return np.array(polygon, dtype=np.float64)
 
@@ -129,4 +129,4 @@ def _encloses_nothing(corners: Corners) -> bool:
     distances = x * x + y * y
     far = int(distances.argmax())
     away = float(np.abs(x * y[far] - y * x[far]).max())
-    return away <= LEAST_THICKNESS * float(distances[far]) ** 0.5
+    return away <= MIN_THICKNESS * float(distances[far]) ** 0.5

@@ -1,4 +1,4 @@
-"""Kind `cellpose:DIR`: pictures with label maps beside them as Cellpose has them, `NAME.png` and `NAME_masks.png` (or .tif).
+"""Kind `cellpose:DIR`: images with label maps beside them as Cellpose has them, `NAME.png` and `NAME_masks.png` (or .tif).
 
 `NAME_img.png` with `NAME_masks.png`, and `NAME_cp_masks.png`, which Cellpose writes, are read as well. DIR is one folder, or holds `train`
 and `test`. `NAME_seg.npy` files are never opened, since they can hold programs; `NAME_cp_outlines.txt` and flows are passed over.
@@ -25,7 +25,7 @@ MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff"})
 """Of files that can hold label maps."""
 
 OTHER_ENDS = re.compile(r"_(flows?|outlines|cp_outlines|overlay)(_[a-z]+)?$")
-"""Of the stems of further pictures that Cellpose writes."""
+"""Of the stems of further images that Cellpose writes."""
 
 PARTS = ("train", "test")
 """Inner folders, read in this order."""
@@ -33,15 +33,15 @@ PARTS = ("train", "test")
 
 class _Pair(NamedTuple):
     name: str
-    picture: Path
+    image_file: Path
     masks: Path
 
 
 class CellposeSource:
-    """Pictures with label maps, in the order of parts and names.
+    """Images with label maps, in the order of parts and names.
 
     Attributes:
-        problems: pictures without a label map, label maps without a picture, and which of two was taken.
+        problems: images without a label map, label maps without a image, and which of two was taken.
     """
 
     class_names: tuple[str, ...] = ("object",)
@@ -49,11 +49,11 @@ class CellposeSource:
     def __init__(self, folder: Path, strict: bool = False) -> None:
         """
         Args:
-            folder: holds pictures and label maps, or `train` and `test` which do.
+            folder: holds images and label maps, or `train` and `test` which do.
             strict: refuse data with problems.
 
         Raises:
-            DataError: if there is no picture with a label map.
+            DataError: if there is no image with a label map.
         """
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
@@ -64,7 +64,7 @@ class CellposeSource:
         self.pairs = own or [pair for part in parts for pair in self._pairs(part, f"{part.name}-")]
         if not self.pairs:
             reason = f": {self.problems[0]}" if self.problems else ""
-            raise DataError(f"{folder}: expected pictures NAME.png with NAME_masks.png or .tif beside them{reason}")
+            raise DataError(f"{folder}: expected images NAME.png with NAME_masks.png or .tif beside them{reason}")
 
     def _pairs(self, folder: Path, prefix: str) -> list[_Pair]:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
@@ -90,14 +90,14 @@ class CellposeSource:
         return pairs
 
     def _note_strays(self, files: list[Path], owners: dict[Path, Path]) -> None:
-        """List pictures without a label map and label maps without a picture."""
+        """List images without a label map and label maps without a image."""
         known = {*owners.keys(), *owners.values()}
         known |= {Path(problem.file) for problem in self.problems}
         for path in files:
             if path in known or path.suffix.lower() not in SUFFIXES or OTHER_ENDS.search(path.stem):
                 continue
             if path.stem.endswith("_masks"):
-                self.problems.note(path, "", "has no picture; left out")
+                self.problems.note(path, "", "has no image; left out")
                 continue
             seg = path.with_name(f"{path.stem}_seg.npy")
             why = f" ({seg.name} is not opened; save the masks as PNG or TIFF in Cellpose)" if seg.exists() else ""
@@ -107,27 +107,27 @@ class CellposeSource:
         return len(self.pairs)
 
     def name(self, index: int) -> str:
-        """The stem of the picture, without `_img`, after the part."""
+        """The stem of the image, without `_img`, after the part."""
         return self.pairs[index].name
 
     def read(self, index: int) -> Sample:
-        """The picture and its objects.
+        """The image and its objects.
 
         Raises:
             DataError: naming the file that is damaged, or both where their sizes differ.
         """
-        name, picture, masks = self.pairs[index]
+        name, image_file, masks = self.pairs[index]
         try:
-            image = to_float_image(read_pixels(picture), str(picture))
+            image = to_float_image(read_pixels(image_file), str(image_file))
         except ImageError as error:
             raise DataError(str(error)) from None
         labels = without_gaps(read_label_map(masks))
-        check_size(masks, labels, picture, image)
+        check_size(masks, labels, image_file, image)
         return Sample(name, image, labels, np.ones(int(labels.max(initial=0)), dtype=np.int64))
 
 
 def _map_stems(stem: str) -> list[str]:
-    """The stems that the label map of a picture may have, the likeliest first.
+    """The stems that the label map of a image may have, the likeliest first.
 
     >>> _map_stems("000_img")
     ['000_img_masks', '000_masks', '000_img_cp_masks', '000_cp_masks']

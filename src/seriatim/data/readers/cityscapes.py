@@ -2,7 +2,7 @@
 
 DIR holds `leftImg8bit/PART/CITY/*_leftImg8bit.png` and `gtFine/PART/CITY/*_gtFine_instanceIds.png`; PART is train, val or trainval (the
 default: both). An id of 1000 and more is class * 1000 + number; the id of one of the eight classes itself stands for a group that nobody
-told apart: such groups are crowds, one a class and picture, and ignored. Ids that the official evaluation does not count are ignored,
+told apart: such groups are crowds, one a class and image, and ignored. Ids that the official evaluation does not count are ignored,
 all others are background.
 
 Where `disparity/PART` and `camera/PART` are there too, every object has its median distance in metres, baseline * fx / d with
@@ -42,14 +42,14 @@ LAST_ID = 33
 """Largest id of a class."""
 
 PARTS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val")}
-"""2,975, 500 and 3,475 pictures."""
+"""2,975, 500 and 3,475 images."""
 
 
 class _Files(NamedTuple):
-    """Of one picture; its distances are unknown where the last two are None."""
+    """Of one image; its distances are unknown where the last two are None."""
 
     name: str
-    picture: Path
+    image_file: Path
     ids: Path
     disparity: Path | None
     camera: Path | None
@@ -59,7 +59,7 @@ class CityscapesSource:
     """Streets with their objects, in the order of part, city and name.
 
     Attributes:
-        problems: pictures left out because a file is missing, pictures without distances where others have them, unknown ids.
+        problems: images left out because a file is missing, images without distances where others have them, unknown ids.
     """
 
     class_names: tuple[str, ...] = CLASS_NAMES
@@ -84,7 +84,7 @@ class CityscapesSource:
         )
         self.files = [files for one in PARTS[part] for files in self._list_part(one)]
         if not self.files:
-            raise DataError(f"{folder}: holds no picture CITY/*_leftImg8bit.png with its *_gtFine_instanceIds.png")
+            raise DataError(f"{folder}: holds no image CITY/*_leftImg8bit.png with its *_gtFine_instanceIds.png")
 
     @classmethod
     def parse(cls, spec: str, strict: bool = False) -> "CityscapesSource":
@@ -93,14 +93,14 @@ class CityscapesSource:
         return cls(Path(path), part or "trainval", strict)
 
     def _list_part(self, part: str) -> list[_Files]:
-        pictures = _by_name(self.folder / "leftImg8bit" / part, "_leftImg8bit.png")
+        image_files = _by_name(self.folder / "leftImg8bit" / part, "_leftImg8bit.png")
         ids = _by_name(self.folder / "gtFine" / part, "_gtFine_instanceIds.png")
-        for name in sorted(pictures.keys() ^ ids.keys()):
-            there, missing = (pictures, "annotation") if name in pictures else (ids, "picture")
+        for name in sorted(image_files.keys() ^ ids.keys()):
+            there, missing = (image_files, "annotation") if name in image_files else (ids, "image")
             self.problems.note(there[name], "", f"has no {missing}; left out")
         files = []
-        for name in sorted(pictures.keys() & ids.keys()):
-            city = pictures[name].parent.name
+        for name in sorted(image_files.keys() & ids.keys()):
+            city = image_files[name].parent.name
             disparity = self.folder / "disparity" / part / city / f"{name}_disparity.png"
             camera = self.folder / "camera" / part / city / f"{name}_camera.json"
             missing = [path for path in (disparity, camera) if not path.is_file()]
@@ -108,7 +108,9 @@ class CityscapesSource:
                 self.problems.note(missing[0], "", "no such file; the distances of its objects are unknown")
             measured = not missing and self.has_distances
             files.append(
-                _Files(name, pictures[name], ids[name], disparity if measured else None, camera if measured else None)
+                _Files(
+                    name, image_files[name], ids[name], disparity if measured else None, camera if measured else None
+                )
             )
         return files
 
@@ -120,15 +122,15 @@ class CityscapesSource:
         return self.files[index].name
 
     def read(self, index: int) -> Sample:
-        """The picture, its objects, its groups as crowds, and the distances of the objects where they are measured.
+        """The image, its objects, its groups as crowds, and the distances of the objects where they are measured.
 
         Raises:
             DataError: naming the file that is damaged, or both where their sizes differ.
         """
         files = self.files[index]
-        image = read_rgb(files.picture)
+        image = read_rgb(files.image_file)
         ids = read_label_map(files.ids)
-        check_size(files.ids, ids, files.picture, image)
+        check_size(files.ids, ids, files.image_file, image)
         labels, classes, unknown = _objects(ids)
         for one in unknown:
             self.problems.note(files.ids, f"id {one}", "is of no class of Cityscapes; taken for background")
@@ -139,7 +141,7 @@ class CityscapesSource:
             distances, confidences = np.full(len(classes), np.inf), np.zeros(len(classes))
         if files.disparity is not None and files.camera is not None:
             depth = _depth(files.disparity, files.camera)
-            check_size(files.disparity, depth, files.picture, image)
+            check_size(files.disparity, depth, files.image_file, image)
             distances, confidences = object_distances(labels, depth)
         return Sample(
             files.name,
@@ -171,7 +173,7 @@ def _objects(
 
 
 def _groups(ids: Int32[np.ndarray, "height width"]) -> Instances:
-    """The groups of each class of a picture as one region, in the order of the classes."""
+    """The groups of each class of a image as one region, in the order of the classes."""
     size = (ids.shape[0], ids.shape[1])
     found = [Instance.from_mask(ids == one, class_id=class_id) for one, class_id in CLASS_OF_ID.items()]
     return Instances(size, [instance for instance in found if instance is not None])
@@ -220,5 +222,5 @@ def _baseline_times_fx(camera: Path) -> float:
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{camera}: {expected}: {type(error).__name__}: {str(error)[:200]}") from None
     if not 0 < product < math.inf:
-        raise DataError(f"{camera}: {expected}, both above 0; their product came as {product}")
+        raise DataError(f"{camera}: {expected}, both above 0; their product is {product}")
     return product

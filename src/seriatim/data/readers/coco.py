@@ -1,4 +1,4 @@
-"""Kind `coco:FILE.json`: pictures with polygons or run-length codes of overlapping objects, as COCO's instances.
+"""Kind `coco:FILE.json`: images with polygons or run-length codes of overlapping objects, as COCO's instances.
 
 Opening reads the file and checks every annotation without drawing it; what is wrong is left out and listed in `problems` (see
 `coco_annotations` for what exactly), or raised where the source is opened strictly. Drawing happens when a sample is read, and only then can two
@@ -27,7 +27,7 @@ from seriatim.data.problems import FileProblems, Problems
 from seriatim.data.readers.coco_annotations import Annotation, AnnotationChecker, draw_all
 from seriatim.data.readers.coco_header import (
     CocoImage,
-    picture_size,
+    image_size,
     read_categories,
     read_images,
     read_list,
@@ -40,7 +40,7 @@ _Drawn = tuple[Annotation, Instance]
 
 
 class WholeTruth(NamedTuple):
-    """Everything that the file says of one picture, hidden objects too.
+    """Everything that the file says of one image, hidden objects too.
 
     Attributes:
         objects: with their whole masks, in the order of the file.
@@ -55,23 +55,23 @@ class WholeTruth(NamedTuple):
 
 
 class CocoSource:
-    """Pictures and objects of a COCO file, in the order of its images.
+    """Images and objects of a COCO file, in the order of its images.
 
     Attributes:
         class_names: of the classes 1..C, in the order of the category ids.
         category_ids: of the classes 1..C, as in the file.
-        images: id, file name, size and path of every picture.
+        images: id, file name, size and path of every image.
         problems: what is wrong; found when opened, and the few kinds that only drawing shows when a sample is read.
     """
 
     def __init__(self, path: Path, strict: bool = False) -> None:
         """
         Args:
-            path: the COCO file; its pictures are in `images/` beside it or in its folder.
+            path: the COCO file; its images are in `images/` beside it or in its folder.
             strict: raise the first problem instead of listing it.
 
         Raises:
-            DataError: if the file is damaged, holds no images or categories, no picture is there, or, strictly, at the first problem.
+            DataError: if the file is damaged, holds no images or categories, no image is there, or, strictly, at the first problem.
         """
         self.path = path
         content = load_json(path)
@@ -106,14 +106,14 @@ class CocoSource:
         return len(self.images)
 
     def name(self, index: int) -> str:
-        """The stem of the picture's file, with the id of the image where several have the same."""
+        """The stem of the image's file, with the id of the image where several have the same."""
         return self._names[index]
 
     def read(self, index: int) -> Sample:
-        """The picture and its objects.
+        """The image and its objects.
 
         Raises:
-            DataError: naming the picture that is damaged or of another size than the file says, or, strictly, at a problem.
+            DataError: naming the image that is damaged or of another size than the file says, or, strictly, at a problem.
         """
         image = self.images[index]
         try:
@@ -141,14 +141,14 @@ class CocoSource:
         )
 
     def whole_truth(self, index: int) -> WholeTruth:
-        """All objects of a picture with their whole masks, hidden ones too, and its crowds; the picture is not decoded.
+        """All objects of a image with their whole masks, hidden ones too, and its crowds; the image is not decoded.
 
         Raises:
             DataError: as `read`.
         """
         image = self.images[index]
         try:
-            self._check_size(image, picture_size(image.path))
+            self._check_size(image, image_size(image.path))
         except ImageError as error:
             raise DataError(str(error)) from None
         objects, crowds = self._draw(image)
@@ -165,7 +165,7 @@ class CocoSource:
 
     def _check_size(self, image: CocoImage, size: Size) -> None:
         if size != image.size:
-            turned = ", perhaps since the picture is turned by its EXIF tag" if size == image.size[::-1] else ""
+            turned = ", perhaps since the image is turned by its EXIF tag" if size == image.size[::-1] else ""
             raise DataError(
                 f"{image.path}: is {size[0]} x {size[1]} pixels, {self.path} says {image.size[0]} x {image.size[1]}{turned}"
             )

@@ -1,8 +1,8 @@
 """One annotation of a COCO file, checked before anything is made of it.
 
 Left out: an annotation that is no object, whose id is missing, no integer or used twice, whose image or category is unknown, whose iscrowd is
-neither 0 nor 1, whose score (of a result) is no number in 0..1, or whose segmentation is damaged, empty or outside the picture. Kept, and
-remarked on: a bbox, area or (of truth) score that is nonsense, a bbox that contradicts the mask, polygons cut at the picture's edge or
+neither 0 nor 1, whose score (of a result) is no number in 0..1, or whose segmentation is damaged, empty or outside the image. Kept, and
+remarked on: a bbox, area or (of truth) score that is nonsense, a bbox that contradicts the mask, polygons cut at the image's edge or
 without area beside good ones, and crowds given as polygons.
 """
 
@@ -28,11 +28,11 @@ BOX_TOLERANCE = (2.0, 0.05)
 CHUNK = 2000
 """Annotations that are measured together."""
 
-MOST_CHARACTERS_AT_ONCE = 1_000_000
+MAX_CHARACTERS_AT_ONCE = 1_000_000
 """Of the codes that are measured together, beyond the last of them."""
 
-MOST_DRAWN_PIXELS = 400_000_000
-"""Pixels of all masks of one picture, each counted in its box; what would need more memory is left out and listed."""
+MAX_DRAWN_PIXELS = 400_000_000
+"""Pixels of all masks of one image, each counted in its box; what would need more memory is left out and listed."""
 
 Verdict = Box | str | None
 """What `measure_codes` says of a code: the box of its mask or what is wrong; None where there is no code to measure."""
@@ -117,7 +117,7 @@ class AnnotationChecker:
             texts.append(code)
             sizes.append(size)
             num_characters += len(code)
-            if num_characters > MOST_CHARACTERS_AT_ONCE:
+            if num_characters > MAX_CHARACTERS_AT_ONCE:
                 _fill(verdicts, places, measure_codes(texts, sizes))
                 places, texts, sizes, num_characters = [], [], [], 0
         _fill(verdicts, places, measure_codes(texts, sizes))
@@ -135,7 +135,7 @@ class AnnotationChecker:
         item = f"annotation {describe(number)}" if is_integer(number) else f"annotations[{position}]"
         try:
             if not isinstance(raw, dict):
-                raise DataError(f"expected an object, came {describe(raw)}")
+                raise DataError(f"expected an object, got {describe(raw)}")
             if not self.are_results:
                 self._check_id(raw)
             found = self._check(raw, item, verdict)
@@ -154,7 +154,7 @@ class AnnotationChecker:
     def _check_id(self, raw: dict[str, Any]) -> None:
         number = raw.get("id")
         if not is_integer(number):
-            raise DataError(f"expected an integer id, came {describe(number)}")
+            raise DataError(f"expected an integer id, got {describe(number)}")
         if number in self._met:
             raise DataError("a second one of this id")
         self._met.add(number)
@@ -197,11 +197,11 @@ class AnnotationChecker:
 
 
 def check_segmentation(raw: Any, size: Size, verdict: Verdict = None) -> tuple[Segmentation, Extent, list[str]]:
-    """What is to be drawn, the extent of the mask or of the corners within the picture, and remarks.
+    """What is to be drawn, the extent of the mask or of the corners within the image, and remarks.
 
     Args:
         raw: what the file holds.
-        size: (height, width) of the picture in pixels.
+        size: (height, width) of the image in pixels.
         verdict: of a compressed code, what `measure_codes` gave.
 
     Raises:
@@ -219,7 +219,7 @@ def check_segmentation(raw: Any, size: Size, verdict: Verdict = None) -> tuple[S
         if isinstance(verdict, str):
             raise DataError(f"run-length code: {verdict}")
         return counts, verdict, []
-    raise DataError(f"segmentation: expected polygons or a run-length code, came {describe(raw)}")
+    raise DataError(f"segmentation: expected polygons or a run-length code, got {describe(raw)}")
 
 
 def check_box(bbox: Any, extent: Extent | None) -> list[str]:
@@ -247,21 +247,21 @@ def check_box(bbox: Any, extent: Extent | None) -> list[str]:
 
 
 def draw_all(annotations: Sequence[Annotation], size: Size, log: FileProblems) -> list[tuple[Annotation, Instance]]:
-    """The annotations of one picture that cover any pixel, each with its instance; steps count what is drawn.
+    """The annotations of one image that cover any pixel, each with its instance; steps count what is drawn.
 
     Args:
         annotations: that passed.
-        size: (height, width) of the picture in pixels.
-        log: gets those that cover no pixel, and those beyond `MOST_DRAWN_PIXELS`.
+        size: (height, width) of the image in pixels.
+        log: gets those that cover no pixel, and those beyond `MAX_DRAWN_PIXELS`.
 
     Raises:
         DataError: where the log is strict, at the first problem.
     """
     drawn: list[tuple[Annotation, Instance]] = []
-    room = MOST_DRAWN_PIXELS
+    room = MAX_DRAWN_PIXELS
     for annotation in annotations:
         if annotation.most_pixels > room:
-            log.add(annotation.item, f"the masks of its picture fill more than {MOST_DRAWN_PIXELS} pixels; left out")
+            log.add(annotation.item, f"the masks of its image fill more than {MAX_DRAWN_PIXELS} pixels; left out")
             continue
         room -= annotation.most_pixels
         box, mask = _draw(annotation.segmentation, size)
@@ -282,10 +282,10 @@ def _draw(segmentation: Segmentation, size: Size) -> tuple[Box, Bool[np.ndarray,
 
 def _check_code_size(stated: Any, size: Size) -> None:
     if not (isinstance(stated, list) and len(stated) == 2 and all(map(is_integer, stated))):
-        raise DataError(f"run-length code: expected a size [height, width], came {describe(stated)}")
+        raise DataError(f"run-length code: expected a size [height, width], got {describe(stated)}")
     if (stated[0], stated[1]) != size:
         sides = " x ".join(describe(side) for side in stated)
-        raise DataError(f"run-length code: is of {sides} pixels, its picture {size[0]} x {size[1]}")
+        raise DataError(f"run-length code: is of {sides} pixels, its image {size[0]} x {size[1]}")
 
 
 def _fill(verdicts: list[Verdict], places: Sequence[int], measured: Sequence[Box | str]) -> None:
@@ -296,7 +296,7 @@ def _fill(verdicts: list[Verdict], places: Sequence[int], measured: Sequence[Box
 def _is_crowd(raw: dict[str, Any]) -> bool:
     flag = raw.get("iscrowd", 0)
     if not is_integer(flag) or flag not in (0, 1):
-        raise DataError(f"iscrowd: expected 0 or 1, came {describe(flag)}")
+        raise DataError(f"iscrowd: expected 0 or 1, got {describe(flag)}")
     return flag == 1
 
 

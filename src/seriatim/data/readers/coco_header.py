@@ -1,4 +1,4 @@
-"""Images and categories of a COCO file: which can be used, and where the pictures lie.
+"""Images and categories of a COCO file: which can be used, and where the images lie.
 
 A name that leaves the folder of the file is never followed. Of an image that cannot be used the size is kept where it is known, so that its
 annotations can be checked all the same.
@@ -23,13 +23,13 @@ from seriatim.data.readers.json_values import describe, is_integer
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """An image of a COCO file whose picture was found.
+    """An image of a COCO file whose image was found.
 
     Attributes:
         id: in the file.
         file_name: as the file has it.
         size: (height, width) in pixels.
-        path: of the picture.
+        path: of the image.
     """
 
     id: int
@@ -46,13 +46,13 @@ def read_list(content: Any, key: str, path: Path) -> list[Any]:
     """
     if not isinstance(content, dict):
         raise DataError(
-            f"{path}: expected an object with images, annotations and categories, came {describe(content)}"
-            + ("; results without their pictures are for --predictions" if isinstance(content, list) else "")
+            f"{path}: expected an object with images, annotations and categories, got {describe(content)}"
+            + ("; results without their images are for --predictions" if isinstance(content, list) else "")
         )
     if key not in content:
         raise DataError(f"{path}: holds no {key!r}; is it a COCO file of instances?")
     if not isinstance(content[key], list):
-        raise DataError(f"{path}: expected a list under {key!r}, came {describe(content[key])}")
+        raise DataError(f"{path}: expected a list under {key!r}, got {describe(content[key])}")
     return content[key]
 
 
@@ -63,7 +63,7 @@ def read_categories(raw: Sequence[Any], log: FileProblems) -> dict[int, str]:
         number = category.get("id") if isinstance(category, dict) else None
         if not isinstance(category, dict) or not is_integer(number):
             log.add(
-                f"categories[{position}]", f"expected an object with an integer id, came {describe(category)}; left out"
+                f"categories[{position}]", f"expected an object with an integer id, got {describe(category)}; left out"
             )
             continue
         if number in names:
@@ -80,23 +80,23 @@ def read_categories(raw: Sequence[Any], log: FileProblems) -> dict[int, str]:
 
 
 def read_images(raw: Sequence[Any], file: Path, log: FileProblems) -> tuple[list[CocoImage], dict[int, Size | None]]:
-    """The images whose pictures are there, in the order of the file, and the size of every image whose id is known.
+    """The images whose images are there, in the order of the file, and the size of every image whose id is known.
 
     Args:
         raw: what the file holds.
-        file: the COCO file; pictures are searched beside it.
+        file: the COCO file; images are searched beside it.
         log: gets what is wrong.
 
     Returns:
         the images; and id -> (height, width), None where no size could be found.
     """
-    finder = PictureFinder(file, raw)
+    finder = ImageFinder(file, raw)
     images: list[CocoImage] = []
     sizes: dict[int, Size | None] = {}
     for position, image in enumerate(raw):
         number = image.get("id") if isinstance(image, dict) else None
         if not isinstance(image, dict) or not is_integer(number):
-            log.add(f"images[{position}]", f"expected an object with an integer id, came {describe(image)}; left out")
+            log.add(f"images[{position}]", f"expected an object with an integer id, got {describe(image)}; left out")
             continue
         item = f"image {describe(number)}"
         if number in sizes:
@@ -107,11 +107,11 @@ def read_images(raw: Sequence[Any], file: Path, log: FileProblems) -> tuple[list
             sizes[number] = _stated_size(image)
             path = finder.find(image.get("file_name"))
             if sizes[number] is None:
-                sizes[number] = picture_size(path)
+                sizes[number] = image_size(path)
                 log.add(
                     item,
                     f"height {describe(image.get('height'))} and width {describe(image.get('width'))} are no size; "
-                    "that of the picture taken",
+                    "that of the image taken",
                 )
         except (DataError, ImageError) as error:
             log.add(item, f"{error}; left out with its annotations")
@@ -121,8 +121,8 @@ def read_images(raw: Sequence[Any], file: Path, log: FileProblems) -> tuple[list
     return images, sizes
 
 
-class PictureFinder:
-    """Finds the picture of a `file_name`.
+class ImageFinder:
+    """Finds the image of a `file_name`.
 
     Of a file `FOLDER/instances.json`, in this order: `FOLDER/images/`, `FOLDER/`, and where the file is `annotations/instances_NAME.json`,
     as COCO's own are, `NAME/` and `images/NAME/` beside its folder; first by the whole name, then by its last part if that is unique in the file.
@@ -142,10 +142,10 @@ class PictureFinder:
         self._num_of_name = Counter(PurePosixPath(name).name for name in names if isinstance(name, str))
 
     def find(self, file_name: Any) -> Path:
-        """The path of the picture.
+        """The path of the image.
 
         Raises:
-            DataError: if the name is none, leaves the folder, or no picture is there.
+            DataError: if the name is none, leaves the folder, or no image is there.
         """
         if not isinstance(file_name, str) or not file_name:
             raise DataError(f"file_name {describe(file_name)} is no name of a file")
@@ -157,7 +157,7 @@ class PictureFinder:
             for folder in self.folders:
                 if os.path.isfile(path := folder / name):  # false, too, for names that no file can have
                     return path
-        raise DataError(f"picture {describe(file_name)} not found, neither in images/ nor beside the file")
+        raise DataError(f"image {describe(file_name)} not found, neither in images/ nor beside the file")
 
 
 def leaves_folder(file_name: str) -> bool:
@@ -170,8 +170,8 @@ def leaves_folder(file_name: str) -> bool:
     return bool(windows.anchor) or posix.is_absolute() or ".." in windows.parts
 
 
-def picture_size(path: Path) -> Size:
-    """(height, width) of the picture as displayed, from the head of its file where that says it.
+def image_size(path: Path) -> Size:
+    """(height, width) of the image as displayed, from the head of its file where that says it.
 
     Raises:
         ImageError: naming the file and the reason.
@@ -179,13 +179,13 @@ def picture_size(path: Path) -> Size:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
-                if picture.format != "TIFF":
-                    width, height = picture.size
-                    turned = picture.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as opened:
+                if opened.format != "TIFF":
+                    width, height = opened.size
+                    turned = opened.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
                     return (width, height) if turned else (height, width)
     except Exception as error:  # Pillow raises nearly anything on damaged files
-        raise ImageError(f"{path}: cannot be read as a picture: {type(error).__name__}: {str(error)[:200]}") from None
+        raise ImageError(f"{path}: cannot be read as a image: {type(error).__name__}: {str(error)[:200]}") from None
     height, width = read_pixels(path).shape[:2]
     return height, width
 

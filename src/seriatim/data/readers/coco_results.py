@@ -26,7 +26,7 @@ from seriatim.data.readers.json_values import describe, is_integer, load_json
 
 
 class CocoResults:
-    """The predictions for the pictures of a source.
+    """The predictions for the images of a source.
 
     Attributes:
         problems: what is wrong, found when opened; polygons that cover no pixel are found when they are read.
@@ -59,7 +59,7 @@ class CocoResults:
             self._found[self._indices[annotation.image_id]].append(annotation)
 
     def read(self, index: int) -> Instances:
-        """The predictions for picture number `index` of the source, in the order of the file; none where the file has none.
+        """The predictions for image number `index` of the source, in the order of the file; none where the file has none.
 
         Raises:
             DataError: strictly, at a problem.
@@ -68,7 +68,7 @@ class CocoResults:
         return Instances(size, [instance for _, instance in draw_all(self._found[index], size, self._log)])
 
     def _match_images(self, content: Any) -> dict[int, int]:
-        """Image id of this file -> number of the picture in the source; -1 of images that the source does not use."""
+        """Image id of this file -> number of the image in the source; -1 of images that the source does not use."""
         source = self.source
         if isinstance(content, list) or "images" not in content:
             own = dict.fromkeys(source.sizes, -1)
@@ -80,7 +80,7 @@ class CocoResults:
             number = image.get("id") if isinstance(image, dict) else None
             if not isinstance(image, dict) or not is_integer(number):
                 self._log.add(
-                    f"images[{position}]", f"expected an object with an integer id, came {describe(image)}; left out"
+                    f"images[{position}]", f"expected an object with an integer id, got {describe(image)}; left out"
                 )
                 continue
             item, name = f"image {describe(number)}", image.get("file_name")
@@ -89,15 +89,15 @@ class CocoResults:
                 continue
             index = finder.find(name) if isinstance(name, str) else None
             if index is not None and index in taken:
-                self._log.add(item, f"{describe(name)} is a second one of picture {source.name(index)}; left out")
+                self._log.add(item, f"{describe(name)} is a second one of image {source.name(index)}; left out")
                 index = None
             elif index is None:
-                self._log.add(item, f"{describe(name)} is no picture of {source.path}, or may be several; left out")
+                self._log.add(item, f"{describe(name)} is no image of {source.path}, or may be several; left out")
             matched[number] = -1 if index is None else index
             taken.add(matched[number])
         if all(index < 0 for index in matched.values()):
             raise DataError(
-                f"{self.path}: none of its {len(matched)} images is a picture of {source.path}; names are compared"
+                f"{self.path}: none of its {len(matched)} images is a image of {source.path}; names are compared"
             )
         return matched
 
@@ -120,7 +120,7 @@ class CocoResults:
 
 
 class NameMatcher:
-    """Finds the picture that a name means: the only one of its stem, else of its whole last part, else of the most folders in common.
+    """Finds the image that a name means: the only one of its stem, else of its whole last part, else of the most folders in common.
 
     >>> matcher = NameMatcher([Path("data/a/1.jpg"), Path("data/b/1.jpg"), Path("data/b/2.jpg")])
     >>> matcher.find("2.png"), matcher.find("/elsewhere/b/1.jpg"), matcher.find("1.jpg"), matcher.find("3.jpg")
@@ -130,7 +130,7 @@ class NameMatcher:
     def __init__(self, paths: list[Path]) -> None:
         """
         Args:
-            paths: of the pictures.
+            paths: of the images.
         """
         self._paths = paths
         self._of_stem: dict[str, list[int]] = {}
@@ -138,7 +138,7 @@ class NameMatcher:
             self._of_stem.setdefault(path.stem, []).append(index)
 
     def find(self, name: str) -> int | None:
-        """The number of the picture, or None where there is none or several fit equally well."""
+        """The number of the image, or None where there is none or several fit equally well."""
         wanted = PurePath(name)
         candidates = self._of_stem.get(wanted.stem, [])
         if len(candidates) <= 1:

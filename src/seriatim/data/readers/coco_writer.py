@@ -9,7 +9,7 @@ from seriatim.core.errors import DataError
 from seriatim.core.files import write_atomically
 from seriatim.core.instances import Instances
 from seriatim.data.samples import Sample, Source
-from seriatim.data.writers import write_picture, write_sample
+from seriatim.data.writers import write_image, write_sample
 
 
 def write_coco(
@@ -32,7 +32,7 @@ def write_coco(
         with_labels: write `labels/` too, so that the folder is also one of kind `folder:`.
 
     Raises:
-        DataError: if a sample cannot be read, two have the same name, a name leaves the folder, a class has no name, or a picture holds more
+        DataError: if a sample cannot be read, two have the same name, a name leaves the folder, a class has no name, or a image holds more
             objects than a label map can number.
         FileWriteError: if the disk does not take a file.
     """
@@ -41,7 +41,7 @@ def write_coco(
     category_ids = getattr(source, "category_ids", tuple(range(1, len(source.class_names) + 1)))
     for part in ("images", "labels") if with_labels else ("images",):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    write_one = write_sample if with_labels else write_picture
+    write_one = write_sample if with_labels else write_image
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, name in enumerate(names, start=1):
@@ -93,7 +93,7 @@ def _check_names(names: Sequence[str]) -> None:
     met: set[str] = set()
     for name in names:
         if name in met:
-            raise DataError(f"{name}: two pictures of this name would be written to one file")
+            raise DataError(f"{name}: two images of this name would be written to one file")
         if not name or Path(name).name != name:
             raise DataError(f"{name!r}: is no name for a file")
         met.add(name)

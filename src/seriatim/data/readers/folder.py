@@ -1,4 +1,4 @@
-"""Kind `folder:DIR`: pictures in `images/` and label maps of the same stem in `labels/`."""
+"""Kind `folder:DIR`: images in `images/` and label maps of the same stem in `labels/`."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from seriatim.data.samples import Sample, without_gaps
 
 
 class FolderSource:
-    """Pictures and label maps of one folder, in the order of their names."""
+    """Images and label maps of one folder, in the order of their names."""
 
     class_names: tuple[str, ...] = ("object",)
 
@@ -20,7 +20,7 @@ class FolderSource:
             folder: holds `images/` and `labels/`.
 
         Raises:
-            DataError: if either is missing, empty, or a picture has no label map or two.
+            DataError: if either is missing, empty, or a image has no label map or two.
         """
         self.folder = folder
         for part in ("images", "labels"):
@@ -36,7 +36,7 @@ class FolderSource:
                     )
                 labels[path.stem] = path
         if not images:
-            raise DataError(f"{folder / 'images'}: holds no pictures")
+            raise DataError(f"{folder / 'images'}: holds no images")
         missing = [path.name for path in images if path.stem not in labels]
         if missing:
             raise DataError(
@@ -49,11 +49,11 @@ class FolderSource:
         return len(self.pairs)
 
     def name(self, index: int) -> str:
-        """The stem of the picture's file."""
+        """The stem of the image's file."""
         return self.pairs[index][0].stem
 
     def read(self, index: int) -> Sample:
-        """The picture and its objects.
+        """The image and its objects.
 
         Raises:
             DataError: naming the file that is damaged, or both where their sizes differ.
@@ -66,6 +66,6 @@ class FolderSource:
         labels = without_gaps(read_label_map(label_path))
         if labels.shape != image.shape[1:]:
             raise DataError(
-                f"{label_path}: is {labels.shape[0]} x {labels.shape[1]} pixels, its picture {image.shape[1]} x {image.shape[2]}"
+                f"{label_path}: is {labels.shape[0]} x {labels.shape[1]} pixels, its image {image.shape[1]} x {image.shape[2]}"
             )
         return Sample(self.name(index), image, labels, np.ones(int(labels.max(initial=0)), dtype=np.int64))

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from seriatim.core.errors import DataError
 
-MOST_SHOWN = 60
+MAX_SHOWN = 60
 """Characters of a value that a message repeats."""
 
 
@@ -67,5 +67,5 @@ def describe(value: object) -> str:
         return f"a list of {len(value)}"
     if isinstance(value, dict):
         return f"an object of {len(value)}"
-    text = repr(value[:MOST_SHOWN] if isinstance(value, str) else value)
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+    text = repr(value[:MAX_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."

@@ -1,7 +1,7 @@
-"""Kind `labelme:DIR`: the files of Labelme, one JSON a picture with `shapes` drawn on it.
+"""Kind `labelme:DIR`: the files of Labelme, one JSON a image with `shapes` drawn on it.
 
 Polygons, rectangles, circles and masks are read; shapes of one label with one `group_id` are parts of one object. Labels are the classes,
-sorted by name; shapes with the label `__ignore__` are pixels to ignore. The picture lies at `imagePath`, seen from the JSON file, or in
+sorted by name; shapes with the label `__ignore__` are pixels to ignore. The image lies at `imagePath`, seen from the JSON file, or in
 `imageData`. Where objects overlap, the smaller lies on top. Flags and descriptions are passed over.
 """
 
@@ -24,7 +24,7 @@ from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Size, box_slices
 from seriatim.data.encoding import Progress, encode_image, file_stems, name_of_class
 from seriatim.data.images import FORMATS, MAX_PIXELS, from_pillow, read_pixels, to_float_image
-from seriatim.data.masks.outlines import MOST_COORDINATE, as_one_ring, check_ring, draw_object, instance_outlines
+from seriatim.data.masks.outlines import MAX_COORDINATE, as_one_ring, check_ring, draw_object, instance_outlines
 from seriatim.data.masks.overlaps import lay_objects, objects_of
 from seriatim.data.problems import Problems
 from seriatim.data.readers.json_values import describe, finite_number, is_integer, load_json
@@ -51,16 +51,16 @@ class _Shape(NamedTuple):
     origin: tuple[int, int]
 
 
-class _Picture(NamedTuple):
+class _Entry(NamedTuple):
     file: Path
     name: str
-    picture: Path | None
+    image_file: Path | None
     size: Size | None
     objects: list[list[_Shape]]
 
 
 class LabelmeSource:
-    """Pictures with drawn objects, in the order of the names of the JSON files, inner folders included.
+    """Images with drawn objects, in the order of the names of the JSON files, inner folders included.
 
     Attributes:
         problems: shapes and files that were left out, each with the number of the shape, counted from 1.
@@ -75,35 +75,35 @@ class LabelmeSource:
             strict: refuse data with problems.
 
         Raises:
-            DataError: if no picture can be used.
+            DataError: if no image can be used.
         """
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
         self.folder = folder
         self.problems = Problems(strict)
         files = [path for path in sorted(folder.rglob("*.json")) if not path.name.startswith(".")]
-        self.pictures = [picture for path in files if (picture := self._picture(path)) is not None]
-        if not self.pictures:
+        self.entries = [entry for path in files if (entry := self._read_entry(path)) is not None]
+        if not self.entries:
             reason = self.problems[0] if self.problems else "it holds no *.json"
             raise DataError(f"{folder}: expected files of Labelme, NAME.json with shapes: {reason}")
-        labels = {shapes[0].label for picture in self.pictures for shapes in picture.objects}
+        labels = {shapes[0].label for entry in self.entries for shapes in entry.objects}
         self.class_names = tuple(sorted(labels - {IGNORE})) or ("object",)
 
-    def _picture(self, file: Path) -> _Picture | None:
+    def _read_entry(self, file: Path) -> _Entry | None:
         try:
             values = load_json(file)
             if not isinstance(values, dict) or not isinstance(values.get("shapes"), list):
                 raise DataError(f"{file}: is no file of Labelme: expected an object with a list of shapes")
-            picture = _picture_path(file, values)
+            entry = _image_path(file, values)
         except DataError as error:
             self.problems.note(file, "", f"{str(error).removeprefix(f'{file}: ')}; left out")
             return None
         height, width = values.get("imageHeight"), values.get("imageWidth")
         shapes = [self._shape(file, number, shape) for number, shape in enumerate(values["shapes"], start=1)]
-        return _Picture(
+        return _Entry(
             file,
             "-".join(file.relative_to(self.folder).with_suffix("").parts),
-            picture,
+            entry,
             (height, width) if is_integer(height) and is_integer(width) else None,
             _join_groups([shape for shape in shapes if shape is not None]),
         )
@@ -116,49 +116,47 @@ class LabelmeSource:
             return None
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.entries)
 
     def name(self, index: int) -> str:
         """Inner folders and stem of the JSON file."""
-        return self.pictures[index].name
+        return self.entries[index].name
 
     def read(self, index: int) -> Sample:
-        """The picture and its objects, in the order of the first shape of each.
+        """The image and its objects, in the order of the first shape of each.
 
         Raises:
-            DataError: naming the file whose picture is damaged or has another size than it says.
+            DataError: naming the file whose image is damaged or has another size than it says.
         """
-        picture = self.pictures[index]
-        image = _read_image(picture)
+        entry = self.entries[index]
+        image = _read_image(entry)
         size = (image.shape[1], image.shape[2])
-        if picture.size is not None and picture.size != size:
-            said = f"{picture.size[0]} x {picture.size[1]} pixels"
-            raise DataError(f"{picture.file}: says that its picture has {said}; it has {size[0]} x {size[1]}")
+        if entry.size is not None and entry.size != size:
+            said = f"{entry.size[0]} x {entry.size[1]} pixels"
+            raise DataError(f"{entry.file}: says that its image has {said}; it has {size[0]} x {size[1]}")
         found, sources, ignore = [], [], np.zeros(size, dtype=bool)
-        for shapes in picture.objects:
+        for shapes in entry.objects:
             label = shapes[0].label
             class_id = 0 if label == IGNORE else self.class_names.index(label) + 1
             instance = _draw(shapes, size, class_id)
             if instance is None:
-                self.problems.note(picture.file, f"shape {shapes[0].number}", "lies outside the picture; left out")
+                self.problems.note(entry.file, f"shape {shapes[0].number}", "lies outside the image; left out")
             elif class_id:
                 found.append(instance)
                 sources.append(shapes[0].number)
             else:
                 ignore[box_slices(instance.box)] |= instance.mask
-        sample, covered = lay_objects(picture.name, image, found, ignore)
+        sample, covered = lay_objects(entry.name, image, found, ignore)
         for position in covered:
-            self.problems.note(
-                picture.file, f"shape {sources[position]}", "is covered by other objects wholly; left out"
-            )
+            self.problems.note(entry.file, f"shape {sources[position]}", "is covered by other objects wholly; left out")
         return sample
 
 
-def _picture_path(file: Path, values: dict[str, Any]) -> Path | None:
-    """Of the picture; None where it lies in the JSON file.
+def _image_path(file: Path, values: dict[str, Any]) -> Path | None:
+    """Of the image; None where it lies in the JSON file.
 
     Raises:
-        DataError: if there is no picture.
+        DataError: if there is no image.
     """
     name = values.get("imagePath")
     if isinstance(name, str) and name and "\0" not in name:
@@ -167,33 +165,33 @@ def _picture_path(file: Path, values: dict[str, Any]) -> Path | None:
                 return path
     if isinstance(values.get("imageData"), str) and values["imageData"]:
         return None
-    raise DataError(f"{file}: its picture {describe(name)} is not there, and imageData holds none")
+    raise DataError(f"{file}: its image {describe(name)} is not there, and imageData holds none")
 
 
-def _read_image(picture: _Picture) -> Float32[np.ndarray, "channels height width"]:
+def _read_image(entry: _Entry) -> Float32[np.ndarray, "channels height width"]:
     try:
-        if picture.picture is not None:
-            return to_float_image(read_pixels(picture.picture), str(picture.picture))
-        return to_float_image(_decode_picture(load_json(picture.file)["imageData"]), str(picture.file))
+        if entry.image_file is not None:
+            return to_float_image(read_pixels(entry.image_file), str(entry.image_file))
+        return to_float_image(_decode_image(load_json(entry.file)["imageData"]), str(entry.file))
     except ImageError as error:
-        reason = str(error) if picture.picture is not None else f"{picture.file}: imageData: {error}"
+        reason = str(error) if entry.image_file is not None else f"{entry.file}: imageData: {error}"
         raise DataError(reason) from None
 
 
-def _decode_picture(text: str) -> np.ndarray:
+def _decode_image(text: str) -> np.ndarray:
     """
     Raises:
         ImageError: without the place.
     """
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=False)), formats=FORMATS) as picture:
-            if picture.size[0] * picture.size[1] > MAX_PIXELS:
-                raise ImageError(f"{picture.size[1]} x {picture.size[0]} pixels are more than {MAX_PIXELS}")
-            return from_pillow(picture)
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=False)), formats=FORMATS) as entry:
+            if entry.size[0] * entry.size[1] > MAX_PIXELS:
+                raise ImageError(f"{entry.size[1]} x {entry.size[0]} pixels are more than {MAX_PIXELS}")
+            return from_pillow(entry)
     except ImageError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise ImageError(f"cannot be read as a picture: {type(error).__name__}: {str(error)[:200]}") from None
+        raise ImageError(f"cannot be read as a image: {type(error).__name__}: {str(error)[:200]}") from None
 
 
 def _parse_shape(number: int, values: Any) -> _Shape:
@@ -202,12 +200,12 @@ def _parse_shape(number: int, values: Any) -> _Shape:
         DataError: saying what is wrong, without the place.
     """
     if not isinstance(values, dict):
-        raise DataError(f"expected an object with label, points and shape_type, came {describe(values)}")
+        raise DataError(f"expected an object with label, points and shape_type, got {describe(values)}")
     label, group, kind = values.get("label"), values.get("group_id"), values.get("shape_type", "polygon")
     if not isinstance(label, str) or not label:
-        raise DataError(f"expected a label, came {describe(label)}")
+        raise DataError(f"expected a label, got {describe(label)}")
     if group is not None and not is_integer(group):
-        raise DataError(f"expected a number as group_id, came {describe(group)}")
+        raise DataError(f"expected a number as group_id, got {describe(group)}")
     points = _points(values.get("points"))
     shape = _Shape(number, label, group, None, None, (0, 0))
     match kind, len(points):
@@ -222,7 +220,7 @@ def _parse_shape(number: int, values: Any) -> _Shape:
             x, y = (int(value) for value in np.floor(points.min(axis=0)))
             return shape._replace(mask=_decode_mask(values.get("mask")), origin=(y, x))
         case "rectangle" | "circle" | "mask", count:
-            raise DataError(f"a {kind} has two points, came {count}")
+            raise DataError(f"a {kind} has two points, got {count}")
         case _:
             known = "polygon, rectangle, circle, mask"
             raise DataError(f"shape_type {describe(kind)} has no area that could be read; known: {known}")
@@ -232,14 +230,14 @@ def _parse_shape(number: int, values: Any) -> _Shape:
 
 def _points(values: Any) -> np.ndarray:
     if not isinstance(values, list) or not values:
-        raise DataError(f"expected points, came {describe(values)}")
+        raise DataError(f"expected points, got {describe(values)}")
     for point in values:
         is_pair = isinstance(point, list) and len(point) == 2
         if not is_pair or any(finite_number(value) is None for value in point):
-            raise DataError(f"expected points (x, y) of two finite numbers, came {describe(point)}")
+            raise DataError(f"expected points (x, y) of two finite numbers, got {describe(point)}")
     points = np.array(values, dtype=np.float64)
-    if np.abs(points).max() > MOST_COORDINATE:
-        raise DataError(f"has coordinates beyond {MOST_COORDINATE:g}")
+    if np.abs(points).max() > MAX_COORDINATE:
+        raise DataError(f"has coordinates beyond {MAX_COORDINATE:g}")
     return points
 
 
@@ -252,9 +250,9 @@ def _circle(points: np.ndarray) -> np.ndarray:
 
 def _decode_mask(text: Any) -> Bool[np.ndarray, "height width"]:
     if not isinstance(text, str):
-        raise DataError(f"expected a mask as text, came {describe(text)}")
+        raise DataError(f"expected a mask as text, got {describe(text)}")
     try:
-        pixels = _decode_picture(text)
+        pixels = _decode_image(text)
     except (ImageError, binascii.Error) as error:
         raise DataError(f"its mask {error}") from None
     channels = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
@@ -280,7 +278,7 @@ def _join_groups(shapes: Sequence[_Shape]) -> list[list[_Shape]]:
 
 
 def _draw(shapes: Sequence[_Shape], size: Size, class_id: int) -> Instance | None:
-    """The union of the shapes; None outside the picture."""
+    """The union of the shapes; None outside the image."""
     drawn = []
     for shape in shapes:
         if shape.ring is not None:
@@ -302,7 +300,7 @@ def _draw(shapes: Sequence[_Shape], size: Size, class_id: int) -> Instance | Non
 def _place(
     mask: Bool[np.ndarray, "height width"], origin: tuple[int, int], size: Size, class_id: int
 ) -> Instance | None:
-    """A mask at its place, cut to the picture."""
+    """A mask at its place, cut to the image."""
     y, x = origin
     top, left = max(-y, 0), max(-x, 0)
     inside = mask[top : max(size[0] - y, 0), left : max(size[1] - x, 0)]
@@ -320,7 +318,7 @@ def encode_labelme(
     Args:
         instances: with classes from 1, or 0 where a model knows none.
         class_names: from class 1.
-        image_path: of the picture, seen from the file.
+        image_path: of the image, seen from the file.
         ignore: pixels that count for nothing.
     """
     shapes: list[str] = []  # as text, which takes a tenth of the memory
@@ -358,16 +356,16 @@ def _shapes_of(instance: Instance, label: str, number: int | None) -> list[str]:
     return [json.dumps(shape, separators=(",", ":")) for shape in shapes]
 
 
-def relative_path(picture: Path, folder: Path) -> str:
-    """Where a picture lies, seen from a folder; as a whole where no way leads there (another drive)."""
+def relative_path(entry: Path, folder: Path) -> str:
+    """Where a image lies, seen from a folder; as a whole where no way leads there (another drive)."""
     try:
-        return Path(os.path.relpath(picture.resolve(), folder.resolve())).as_posix()
+        return Path(os.path.relpath(entry.resolve(), folder.resolve())).as_posix()
     except ValueError:
-        return picture.resolve().as_posix()
+        return entry.resolve().as_posix()
 
 
 def write_labelme(source: Source, folder: Path, progress: Progress | None = None) -> None:
-    """Write every sample as a data set of kind `labelme:`: a picture as PNG of 8 bits and a JSON file of its stem beside it.
+    """Write every sample as a data set of kind `labelme:`: a image as PNG of 8 bits and a JSON file of its stem beside it.
 
     Args:
         source: what to write.

@@ -17,7 +17,7 @@ import numpy as np
 
 from seriatim.core.errors import DataError
 
-MOST_BYTES = 2**26
+MAX_BYTES = 2**26
 """Of a file, and of a variable once it is decompressed."""
 
 NUMBER_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -62,8 +62,8 @@ def read_struct(path: Path, variable: str, fields: Sequence[str]) -> dict[str, n
         DataError: naming the file and what it lacks.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"has {path.stat().st_size} bytes, more than the limit of {MOST_BYTES}")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"has {path.stat().st_size} bytes, more than the limit of {MAX_BYTES}")
         content = path.read_bytes()
         order = _byte_order(content)
         for element in _elements(content[128:], order):
@@ -99,11 +99,11 @@ def _elements(data: bytes, order: str) -> Iterator[_Element]:
             kind, length, start = kind & 0xFFFF, kind >> 16, position + 4
             end = start + 4
             if length > 4:
-                raise ValueError(f"a short element at byte {position} claims {length} bytes")
+                raise ValueError(f"a short element at byte {position} resolver {length} bytes")
         else:
             end = start + length + (0 if kind == COMPRESSED else -length % 8)
         if start + length > len(data):
-            raise ValueError(f"an element at byte {position} claims {length} bytes, {len(data) - start} are left")
+            raise ValueError(f"an element at byte {position} resolver {length} bytes, {len(data) - start} are left")
         yield _Element(kind, data[start : start + length])
         position = end
 
@@ -112,9 +112,9 @@ def _inflated(element: _Element, order: str) -> _Element:
     if element.kind != COMPRESSED:
         return element
     inflater = zlib.decompressobj()
-    data = inflater.decompress(element.data, MOST_BYTES)
+    data = inflater.decompress(element.data, MAX_BYTES)
     if inflater.unconsumed_tail:
-        raise ValueError(f"a variable is larger than the limit of {MOST_BYTES} bytes")
+        raise ValueError(f"a variable is larger than the limit of {MAX_BYTES} bytes")
     return next(_elements(data, order), _Element(0, b""))
 
 
@@ -141,7 +141,7 @@ def _tagged(element: _Element, order: str) -> bytes:
 
 def _numbers(element: _Element, order: str) -> np.ndarray:
     if element.kind not in NUMBER_TYPES:
-        raise ValueError(f"expected numbers, came a data element of type {element.kind}")
+        raise ValueError(f"expected numbers, got a data element of type {element.kind}")
     dtype = np.dtype(order + NUMBER_TYPES[element.kind])
     if len(element.data) % dtype.itemsize:
         raise ValueError(f"{len(element.data)} bytes are no whole number of {dtype.itemsize}-byte numbers")

@@ -76,23 +76,23 @@ def read_ids(path: Path, problems: Problems) -> list[str]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a list of pictures: {error}") from None
+        raise DataError(f"{path}: cannot be read as a list of images: {error}") from None
     ids: dict[str, None] = {}
     for number, line in enumerate(lines, start=1):
         name = line.strip()
         if name and not re.fullmatch(r"[\w.-]+", name):
-            problems.note(path, f"line {number}", f"{name[:40]!r} is no name of a picture; left out")
+            problems.note(path, f"line {number}", f"{name[:40]!r} is no name of a image; left out")
         elif name in ids:
             problems.note(path, f"line {number}", f"{name} stands here twice; taken once")
         elif name:
             ids[name] = None
     if not ids:
-        raise DataError(f"{path}: names no picture")
+        raise DataError(f"{path}: names no image")
     return list(ids)
 
 
 def read_rgb(path: Path) -> Float32[np.ndarray, "3 height width"]:
-    """The picture in a file as RGB in 0..1: grey is repeated, transparency laid on white.
+    """The image in a file as RGB in 0..1: grey is repeated, transparency laid on white.
 
     Raises:
         DataError: naming the file.
@@ -103,19 +103,19 @@ def read_rgb(path: Path) -> Float32[np.ndarray, "3 height width"]:
         raise DataError(str(error)) from None
 
 
-def check_size(file: Path, plane: np.ndarray, picture: Path, image: np.ndarray) -> None:
-    """Refuse an annotation of another size than its picture.
+def check_size(file: Path, plane: np.ndarray, image_file: Path, image: np.ndarray) -> None:
+    """Refuse an annotation of another size than its image.
 
     Args:
         file: of the annotation.
         plane: the annotation (height, width).
-        picture: file of the picture.
-        image: the picture (channels, height, width).
+        image_file: file of the image.
+        image: the image (channels, height, width).
 
     Raises:
         DataError: naming both.
     """
     if plane.shape != image.shape[1:]:
         raise DataError(
-            f"{file}: is {' x '.join(map(str, plane.shape))} pixels, {picture.name} {image.shape[1]} x {image.shape[2]}"
+            f"{file}: is {' x '.join(map(str, plane.shape))} pixels, {image_file.name} {image.shape[1]} x {image.shape[2]}"
         )

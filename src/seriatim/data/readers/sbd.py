@@ -3,9 +3,9 @@
 DIR is the folder `dataset` of SBD's release (img, inst, train.txt, val.txt), or holds it (`benchmark_RELEASE`), or holds
 `benchmark_RELEASE/dataset`. PART is train, val or trainval (the default), by SBD's own lists, which are others than VOC's.
 
-`sbd:DIR+VOCDIR` is what RSIS and DIN train on: VOC's train pictures with VOC's annotations, then the pictures of both lists of SBD that are
-in neither VOC's train nor VOC's val list, with SBD's annotations. No picture of VOC's val list is in it; of the complete data sets it
-holds 1,464 + 9,118 = 10,582 pictures.
+`sbd:DIR+VOCDIR` is what RSIS and DIN train on: VOC's train images with VOC's annotations, then the images of both lists of SBD that are
+in neither VOC's train nor VOC's val list, with SBD's annotations. No image of VOC's val list is in it; of the complete data sets it
+holds 1,464 + 9,118 = 10,582 images.
 
 Source: Hariharan et al., "Semantic contours from inverse detectors", ICCV 2011.
 """
@@ -24,7 +24,7 @@ from seriatim.data.samples import Problem, Sample
 
 
 class SbdSource:
-    """Pictures of SBD with their objects, in the order of the lists; merged with VOC, VOC's come first."""
+    """Images of SBD with their objects, in the order of the lists; merged with VOC, VOC's come first."""
 
     class_names: tuple[str, ...] = CLASS_NAMES
 
@@ -54,7 +54,7 @@ class SbdSource:
         self.names = list(names)
         if not self.names and self.voc is None:
             raise DataError(
-                f"{self.folder}: none of the pictures listed is there with its annotation; {self._problems[0]}"
+                f"{self.folder}: none of the images listed is there with its annotation; {self._problems[0]}"
             )
 
     @classmethod
@@ -68,17 +68,17 @@ class SbdSource:
         own, voc = _split_paths(path)
         if voc is not None and part is not None:
             raise ConfigError(
-                f"sbd:{spec}: merged with VOC there is one part; VOC's own validation pictures are voc:{voc}@val"
+                f"sbd:{spec}: merged with VOC there is one part; VOC's own validation images are voc:{voc}@val"
             )
         return cls(own, part or "trainval", voc, strict)
 
     @property
     def problems(self) -> list[Problem]:
-        """Pictures left out because a file is missing, and objects without a class, which are ignored."""
+        """Images left out because a file is missing, and objects without a class, which are ignored."""
         return [*([] if self.voc is None else self.voc.problems), *self._problems]
 
     def _files(self, name: str) -> tuple[Path, Path]:
-        """Picture and objects."""
+        """Image and objects."""
         return self.folder / "img" / f"{name}.jpg", self.folder / "inst" / f"{name}.mat"
 
     def _is_complete(self, name: str, listed_in: Path) -> bool:
@@ -97,7 +97,7 @@ class SbdSource:
         return self.names[index - (0 if self.voc is None else len(self.voc))]
 
     def read(self, index: int) -> Sample:
-        """The picture and its objects; SBD knows no void.
+        """The image and its objects; SBD knows no void.
 
         Raises:
             DataError: naming the file that is damaged, or both where their sizes differ.
@@ -105,10 +105,10 @@ class SbdSource:
         if self.voc is not None and index < len(self.voc):
             return self.voc.read(index)
         name = self.name(index)
-        picture, file = self._files(name)
-        image = read_rgb(picture)
+        image_file, file = self._files(name)
+        image = read_rgb(image_file)
         objects, categories = read_objects(file)
-        check_size(file, objects, picture, image)
+        check_size(file, objects, image_file, image)
         labels = np.zeros(objects.shape, dtype=np.int32)
         ignore = np.zeros(objects.shape, dtype=bool)
         classes: list[int] = []
@@ -120,8 +120,8 @@ class SbdSource:
                 labels[mask] = len(classes)
             else:
                 ignore |= mask
-                came = f"class {category}" if number <= len(categories) else "no entry in Categories"
-                self._problems.note(file, f"object {number}", f"has {came}; ignored")
+                got = f"class {category}" if number <= len(categories) else "no entry in Categories"
+                self._problems.note(file, f"object {number}", f"has {got}; ignored")
         return Sample(name, image, labels, np.array(classes, dtype=np.int64), ignore if ignore.any() else None)
 
 
@@ -135,10 +135,10 @@ def read_objects(file: Path) -> tuple[Int32[np.ndarray, "height width"], Int64[n
     segmentation, categories = found["Segmentation"], found["Categories"]
     if segmentation.ndim != 2 or not _are_whole(segmentation):
         raise DataError(
-            f"{file}: GTinst.Segmentation: expected whole numbers height x width from 0, came {segmentation.dtype} {segmentation.shape}"
+            f"{file}: GTinst.Segmentation: expected whole numbers height x width from 0, got {segmentation.dtype} {segmentation.shape}"
         )
     if not _are_whole(categories):
-        raise DataError(f"{file}: GTinst.Categories: expected whole numbers from 0, came {categories.dtype}")
+        raise DataError(f"{file}: GTinst.Categories: expected whole numbers from 0, got {categories.dtype}")
     return segmentation.astype(np.int32), categories.ravel().astype(np.int64)
 
 

@@ -1,7 +1,7 @@
-"""Kind `voc:DIR` or `voc:DIR@PART`: Pascal VOC 2012, the pictures with segmented objects.
+"""Kind `voc:DIR` or `voc:DIR@PART`: Pascal VOC 2012, the images with segmented objects.
 
 DIR is `VOC2012`, or holds it (`VOCdevkit`), or holds `VOCdevkit/VOC2012`. PART is train, val or trainval (the default) and names the list
-`ImageSets/Segmentation/PART.txt`. The annotations are palette pictures whose colours are for the eye: the index is the number of the object
+`ImageSets/Segmentation/PART.txt`. The annotations are palette images whose colours are for the eye: the index is the number of the object
 (SegmentationObject) or its class (SegmentationClass), and 255 is the border around objects, which counts for nothing.
 
 Source: Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", IJCV 2015.
@@ -43,17 +43,17 @@ CLASS_NAMES = (
 """Class k of the annotations is the k-th of these, from 1."""
 
 PARTS = ("train", "val", "trainval")
-"""1,464, 1,449 and 2,913 pictures."""
+"""1,464, 1,449 and 2,913 images."""
 
 VOID = 255
 """Border of the objects, and what is too hard to tell."""
 
 
 class VocSource:
-    """Pictures of VOC 2012 with their segmented objects, in the order of the list.
+    """Images of VOC 2012 with their segmented objects, in the order of the list.
 
     Attributes:
-        problems: pictures left out because a file is missing, and objects without a class, which are ignored.
+        problems: images left out because a file is missing, and objects without a class, which are ignored.
     """
 
     class_names: tuple[str, ...] = CLASS_NAMES
@@ -76,7 +76,7 @@ class VocSource:
         self.list = self.folder / "ImageSets" / "Segmentation" / f"{part}.txt"
         self.names = [name for name in read_ids(self.list, self.problems) if self._is_complete(name)]
         if not self.names:
-            raise DataError(f"{self.list}: none of its pictures is there with its annotation; {self.problems[0]}")
+            raise DataError(f"{self.list}: none of its images is there with its annotation; {self.problems[0]}")
 
     @classmethod
     def parse(cls, spec: str, strict: bool = False) -> "VocSource":
@@ -85,7 +85,7 @@ class VocSource:
         return cls(Path(path), part or "trainval", strict)
 
     def _files(self, name: str) -> tuple[Path, Path, Path]:
-        """Picture, objects, classes."""
+        """Image, objects, classes."""
         return (
             self.folder / "JPEGImages" / f"{name}.jpg",
             self.folder / "SegmentationObject" / f"{name}.png",
@@ -106,16 +106,16 @@ class VocSource:
         return self.names[index]
 
     def read(self, index: int) -> Sample:
-        """The picture and its objects; the border of the objects is ignored.
+        """The image and its objects; the border of the objects is ignored.
 
         Raises:
             DataError: naming the file that is damaged, or both where their sizes differ.
         """
-        picture, object_file, class_file = self._files(self.names[index])
-        image = read_rgb(picture)
+        image_file, object_file, class_file = self._files(self.names[index])
+        image = read_rgb(image_file)
         objects, classes = read_label_map(object_file), read_label_map(class_file)
-        check_size(object_file, objects, picture, image)
-        check_size(class_file, classes, picture, image)
+        check_size(object_file, objects, image_file, image)
+        check_size(class_file, classes, image_file, image)
         labels, class_ids, without_class = objects_with_classes(objects, classes)
         for number in np.unique(objects[without_class]):
             self.problems.note(

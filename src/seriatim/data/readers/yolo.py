@@ -1,8 +1,8 @@
 """Kind `yolo:PATH`: outlines in text files as Ultralytics has them, a line `class x1 y1 x2 y2 ...` an object, coordinates in 0..1.
 
 PATH is a folder with `images/` and `labels/` of the same inner folders and stems (or with parts that hold them: `train/images`, ...), a folder
-of pictures below an `images/`, such as `plants/images/val`, or a `data.yaml`, of which all parts are taken. Classes are counted from 0 in the
-files; their names stand in `data.yaml` (`names`) or `classes.txt`. A picture without a text file has no objects. Where outlines overlap,
+of images below an `images/`, such as `plants/images/val`, or a `data.yaml`, of which all parts are taken. Classes are counted from 0 in the
+files; their names stand in `data.yaml` (`names`) or `classes.txt`. A image without a text file has no objects. Where outlines overlap,
 the smaller object lies on top. An object of several parts or with holes is one outline whose parts are joined by lines there and back.
 """
 
@@ -28,9 +28,9 @@ DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "labels/
 """Files with the names of the classes, in the order in which they are looked for."""
 
 PARTS = ("train", "val", "valid", "test")
-"""Keys of `data.yaml` that name folders of pictures."""
+"""Keys of `data.yaml` that name folders of images."""
 
-MOST_DESCRIPTION = 2**16
+MAX_DESCRIPTION = 2**16
 """Bytes of a `data.yaml` at the most; reading YAML is slow, and 1,200 classes take a third of this."""
 
 ROUNDING = 1e-3
@@ -43,7 +43,7 @@ class _Line(NamedTuple):
     ring: Float64[np.ndarray, "points 2"]
 
 
-class _Picture(NamedTuple):
+class _Entry(NamedTuple):
     name: str
     file: Path
     labels: Path
@@ -51,10 +51,10 @@ class _Picture(NamedTuple):
 
 
 class YoloSource:
-    """Pictures with outlined objects, in the order of parts and names.
+    """Images with outlined objects, in the order of parts and names.
 
     Attributes:
-        problems: lines and files that were left out, boxes among them, and outlines that leave the picture.
+        problems: lines and files that were left out, boxes among them, and outlines that leave the image.
     """
 
     class_names: tuple[str, ...]
@@ -66,39 +66,37 @@ class YoloSource:
             strict: refuse data with problems.
 
         Raises:
-            DataError: if there are no pictures, none has labels, or the names of the classes cannot be read.
+            DataError: if there are no images, none has labels, or the names of the classes cannot be read.
         """
         self.path = path
         self.problems = Problems(strict)
         root, folders = _find_folders(path)
         self.class_names = _read_names(path, root)
-        files = _list_pictures(folders)
-        self.pictures = [picture for name in files if (picture := self._picture(name, files[name])) is not None]
-        if not self.pictures:
-            raise DataError(f"{path}: holds no pictures that can be used")
+        files = _list_images(folders)
+        self.entries = [entry for name in files if (entry := self._read_entry(name, files[name])) is not None]
+        if not self.entries:
+            raise DataError(f"{path}: holds no images that can be used")
         self._note_strays(folders)
-        if not any(picture.labels.is_file() for picture in self.pictures):
-            raise DataError(
-                f"{self.pictures[0].labels}: no such file, and no other picture of {path} has labels either"
-            )
+        if not any(entry.labels.is_file() for entry in self.entries):
+            raise DataError(f"{self.entries[0].labels}: no such file, and no other image of {path} has labels either")
         if not self.class_names:
-            highest = max((line.class_id for picture in self.pictures for line in picture.lines), default=1)
+            highest = max((line.class_id for entry in self.entries for line in entry.lines), default=1)
             self.class_names = tuple(str(number) for number in range(highest))
 
-    def _picture(self, name: str, files: list[Path]) -> _Picture | None:
+    def _read_entry(self, name: str, files: list[Path]) -> _Entry | None:
         file, *others = files
         for other in others:
             self.problems.note(other, "", f"has the same labels as {file.name}; left out")
         labels = _labels_of(file)
         if not labels.is_file():
-            return _Picture(name, file, labels, [])
+            return _Entry(name, file, labels, [])
         try:
             lines = labels.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            self.problems.note(labels, "", f"cannot be read: {error}; its picture is left out")
+            self.problems.note(labels, "", f"cannot be read: {error}; its image is left out")
             return None
         read = [self._line(labels, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-        return _Picture(name, file, labels, [line for line in read if line is not None])
+        return _Entry(name, file, labels, [line for line in read if line is not None])
 
     def _line(self, labels: Path, number: int, text: str) -> _Line | None:
         try:
@@ -107,52 +105,52 @@ class YoloSource:
             self.problems.note(labels, f"line {number}", f"{error}; left out")
             return None
         if line.ring.min() < -ROUNDING or line.ring.max() > 1 + ROUNDING:
-            self.problems.note(labels, f"line {number}", "leaves the picture; cut at its edge")
+            self.problems.note(labels, f"line {number}", "leaves the image; cut at its edge")
         return line
 
     def _note_strays(self, folders: list[Path]) -> None:
-        known = {picture.labels for picture in self.pictures} | {problem.file for problem in self.problems}
+        known = {entry.labels for entry in self.entries} | {problem.file for problem in self.problems}
         for folder in folders:
             for labels in sorted(_labels_of(folder / "any").parent.rglob("*.txt")):
                 if labels not in known and str(labels) not in known and labels.name != "classes.txt":
-                    self.problems.note(labels, "", "has no picture; left out")
+                    self.problems.note(labels, "", "has no image; left out")
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.entries)
 
     def name(self, index: int) -> str:
         """Inner folders and stem, such as train-plant07."""
-        return self.pictures[index].name
+        return self.entries[index].name
 
     def read(self, index: int) -> Sample:
-        """The picture and its objects, in the order of the lines.
+        """The image and its objects, in the order of the lines.
 
         Raises:
-            DataError: naming the picture that is damaged.
+            DataError: naming the image that is damaged.
         """
-        picture = self.pictures[index]
+        entry = self.entries[index]
         try:
-            image = to_float_image(read_pixels(picture.file), str(picture.file))
+            image = to_float_image(read_pixels(entry.file), str(entry.file))
         except ImageError as error:
             raise DataError(str(error)) from None
         size, found, numbers = (image.shape[1], image.shape[2]), [], []
-        for line in picture.lines:
+        for line in entry.lines:
             instance = draw_object([line.ring * (size[1], size[0])], size, class_id=line.class_id)
             if instance is None:
-                self.problems.note(picture.labels, f"line {line.number}", "lies outside the picture; left out")
+                self.problems.note(entry.labels, f"line {line.number}", "lies outside the image; left out")
             else:
                 found.append(instance)
                 numbers.append(line.number)
-        sample, covered = lay_objects(picture.name, image, found)
+        sample, covered = lay_objects(entry.name, image, found)
         for position in covered:
             self.problems.note(
-                picture.labels, f"line {numbers[position]}", "is covered by other objects wholly; left out"
+                entry.labels, f"line {numbers[position]}", "is covered by other objects wholly; left out"
             )
         return sample
 
 
 def _find_folders(path: Path) -> tuple[Path, list[Path]]:
-    """Where the names of the classes are looked for, and the folders of pictures."""
+    """Where the names of the classes are looked for, and the folders of images."""
     if path.is_file():
         return path.parent, _described_folders(path)
     if not path.is_dir():
@@ -170,7 +168,7 @@ def _find_folders(path: Path) -> tuple[Path, list[Path]]:
 
 
 def _described_folders(file: Path) -> list[Path]:
-    """The folders of pictures that a `data.yaml` names, each once."""
+    """The folders of images that a `data.yaml` names, each once."""
     values = _read_yaml(file)
     base = file.parent
     if isinstance(values.get("path"), str):
@@ -180,25 +178,25 @@ def _described_folders(file: Path) -> list[Path]:
         entries = values.get(part) or []
         for entry in entries if isinstance(entries, list) else [entries]:
             if not isinstance(entry, str):
-                raise DataError(f"{file}: {part}: expected the name of a folder, came {describe(entry)}")
+                raise DataError(f"{file}: {part}: expected the name of a folder, got {describe(entry)}")
             if not (base / entry).is_dir():
                 raise DataError(f"{file}: {part}: {base / entry}: no such folder")
             folders[base / entry] = None
     if not folders:
-        raise DataError(f"{file}: names no folder of pictures; expected one of {', '.join(PARTS)}")
+        raise DataError(f"{file}: names no folder of images; expected one of {', '.join(PARTS)}")
     return list(folders)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         text = file.read_bytes()
-        if len(text) > MOST_DESCRIPTION:
+        if len(text) > MAX_DESCRIPTION:
             raise DataError(f"{file}: {len(text)} bytes are no description of a data set")
         values = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(values, dict):
-        raise DataError(f"{file}: expected keys such as names and train, came {describe(values)}")
+        raise DataError(f"{file}: expected keys such as names and train, got {describe(values)}")
     return values
 
 
@@ -220,12 +218,12 @@ def _read_names(path: Path, root: Path) -> tuple[str, ...]:
             raise DataError(f"{file}: names: expected numbers of classes from 0")
         names = [names.get(number, str(number)) for number in range(max(names, default=-1) + 1)]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
-        raise DataError(f"{file}: names: expected the names of the classes, came {describe(names)}")
+        raise DataError(f"{file}: names: expected the names of the classes, got {describe(names)}")
     return tuple(str(name) for name in names)
 
 
-def _list_pictures(folders: list[Path]) -> dict[str, list[Path]]:
-    """The pictures of all folders by the name of their sample, in order; those of one name share their labels."""
+def _list_images(folders: list[Path]) -> dict[str, list[Path]]:
+    """The images of all folders by the name of their sample, in order; those of one name share their labels."""
     listed: dict[str, list[Path]] = {}
     for folder in folders:
         words = [] if len(folders) == 1 else [folder.parent.name if folder.name == "images" else folder.name]
@@ -243,9 +241,9 @@ def _list_pictures(folders: list[Path]) -> dict[str, list[Path]]:
     return listed
 
 
-def _labels_of(picture: Path) -> Path:
-    """The text file of a picture: in `labels` instead of the last `images` of its path, or beside it."""
-    parts = list(picture.parts)
+def _labels_of(entry: Path) -> Path:
+    """The text file of a image: in `labels` instead of the last `images` of its path, or beside it."""
+    parts = list(entry.parts)
     for position in range(len(parts) - 2, -1, -1):
         if parts[position] == "images":
             parts[position] = "labels"
@@ -301,7 +299,7 @@ def encode_yolo_names(class_names: tuple[str, ...]) -> bytes:
 
 
 def write_yolo(source: Source, folder: Path, progress: Progress | None = None) -> None:
-    """Write every sample as a data set of kind `yolo:`: pictures as PNG of 8 bits, outlines as text, and `data.yaml`.
+    """Write every sample as a data set of kind `yolo:`: images as PNG of 8 bits, outlines as text, and `data.yaml`.
 
     Args:
         source: what to write; pixels to ignore become background, with a warning.

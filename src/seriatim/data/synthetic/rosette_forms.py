@@ -24,11 +24,11 @@ _MAX_REPAIRS = 400
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """What all parts of one picture share."""
+    """What all parts of one image share."""
 
     height: int
     width: int
-    unit: float  # length of what is one pixel in a picture with a shorter side of 500
+    unit: float  # length of what is one pixel in a image with a shorter side of 500
     center_y: float
     center_x: float
     radius: float  # of the plant
@@ -46,7 +46,7 @@ def draw_scene(rng: np.random.Generator, height: int, width: int, num_leaves: in
     center_y = height / 2 + side * rng.uniform(-0.035, 0.035)
     center_x = width / 2 + side * rng.uniform(-0.035, 0.035)
     to_border = min(center_y, center_x, height - center_y, width - center_x)
-    # More leaves come with age and so with size; small pictures leave no room for small plants.
+    # More leaves come with age and so with size; small images leave no room for small plants.
     grown = min(1.0, max(0.0, (num_leaves - 4) / 14))
     radius = to_border * np.clip(rng.normal(0.64 + 0.24 * grown, 0.11), 0.45, 0.95)
     if side < 200:
@@ -98,7 +98,7 @@ class Outline(NamedTuple):
     """One leaf on the pixels of its box, which also holds a border of `pad` pixels for the shadow."""
 
     leaf: Leaf
-    box: tuple[int, int, int, int]  # y0, x0, y1, x1, inside the picture
+    box: tuple[int, int, int, int]  # y0, x0, y1, x1, inside the image
     along: Float32[np.ndarray, "height width"]  # 0 at the foot of the petiole, 1 at the tip
     across: Float32[np.ndarray, "height width"]  # signed distance from the midrib
     reach: Float32[np.ndarray, "height width"]  # distance from midrib to margin on this side at this height
@@ -138,7 +138,7 @@ def grow_leaves(
         outlines[worst] = _outline(scene, _regrow(rng, scene, outlines[worst].leaf, labels, areas[worst]))
     raise ConfigError(
         f"rosette num_leaves: {num_leaves} leaves of {MIN_VISIBLE_PIXELS} visible pixels did not fit into "
-        f"{scene.height} x {scene.width}; ask for fewer leaves or a larger picture"
+        f"{scene.height} x {scene.width}; ask for fewer leaves or a larger image"
     )
 
 

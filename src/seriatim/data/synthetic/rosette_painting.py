@@ -103,7 +103,7 @@ def paint_ground(rng: np.random.Generator, scene: Scene) -> Float32[np.ndarray, 
 
 
 def _paint_pot(rng: np.random.Generator, scene: Scene, canvas: np.ndarray, crumbs: _Plane, dust: _Plane) -> None:
-    """The rim of the pot and the tray outside it; the rim may lie partly or wholly outside the picture."""
+    """The rim of the pot and the tray outside it; the rim may lie partly or wholly outside the image."""
     side = min(scene.height, scene.width)
     radius = side * rng.uniform(0.49, 0.58)
     rim = side * rng.uniform(0.014, 0.026)

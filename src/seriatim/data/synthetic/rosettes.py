@@ -1,6 +1,6 @@
 """Synthetic rosette plants seen from above, with one label per leaf, for training and tests without real data.
 
-The pictures imitate the set A1 of the CVPPP leaf segmentation challenge: one plant in one pot on dark soil with moss,
+The images imitate the set A1 of the CVPPP leaf segmentation challenge: one plant in one pot on dark soil with moss,
 under directional light. Everything is drawn from numbers; no photograph was used.
 
 The form comes first (`rosette_forms.py`), then colour, light, shadow and camera (`rosette_painting.py`).
@@ -21,7 +21,7 @@ _MAX_LEAVES = 40
 
 
 class Rosette(NamedTuple):
-    """A picture of a plant and the leaf that each of its pixels shows.
+    """A image of a plant and the leaf that each of its pixels shows.
 
     Attributes:
         image: RGB.
@@ -43,7 +43,7 @@ def make_rosette(seed: int, height: int = 500, width: int = 530, num_leaves: int
         num_leaves: 1 to 40; None draws 5 to 20 with a mean of about 14.
 
     Raises:
-        ConfigError: a size, count or seed outside these ranges, or more leaves than a small picture can show.
+        ConfigError: a size, count or seed outside these ranges, or more leaves than a small image can show.
 
     >>> rosette = make_rosette(seed=3, height=96, width=100, num_leaves=6)
     >>> rosette.image.shape, rosette.labels.shape, int(rosette.labels.max())

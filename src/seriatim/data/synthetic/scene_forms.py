@@ -1,4 +1,4 @@
-"""The classes of synthetic scenes: what each is called, how its form is drawn, and how it may lie in the picture.
+"""The classes of synthetic scenes: what each is called, how its form is drawn, and how it may lie in the image.
 
 The order is fixed, since `num_classes = C` means the first C of them; the default five are the first five.
 """

@@ -18,7 +18,7 @@ from seriatim.data.synthetic.scene_contours import MAIN, SECOND, Drawing, Part, 
 _Plane = np.ndarray  # float32, (height, width)
 _LUMA = np.array((0.3, 0.59, 0.11))
 _STRONGEST_GROUND = 0.55  # how far colours of the ground may be from grey
-_LEAST_CONTRAST = 0.2  # between an object's colours and what lies behind it, as a distance in colour space
+_MIN_CONTRAST = 0.2  # between an object's colours and what lies behind it, as a distance in colour space
 
 
 def draw_colors(rng: np.random.Generator, count: int, strongest: float = 0.85) -> Float64[np.ndarray, "count 3"]:
@@ -215,10 +215,10 @@ def _swelling(alpha: _Plane, light: tuple[float, float]) -> _Plane | float:
 
 def _draw_colors(rng: np.random.Generator, behind: np.ndarray) -> list[tuple[np.ndarray, bool]]:
     """The four paints with whether they carry a texture: all far from what is behind, the last two from all others."""
-    main = draw_far_color(rng, [behind], 1.5 * _LEAST_CONTRAST)
-    second = main * rng.uniform(0.6, 0.85) if rng.random() < 0.25 else draw_far_color(rng, [behind], _LEAST_CONTRAST)
-    detail = draw_far_color(rng, [main, second, behind], 1.25 * _LEAST_CONTRAST)
-    accent = draw_far_color(rng, [main, second, detail, behind], 1.25 * _LEAST_CONTRAST)
+    main = draw_far_color(rng, [behind], 1.5 * _MIN_CONTRAST)
+    second = main * rng.uniform(0.6, 0.85) if rng.random() < 0.25 else draw_far_color(rng, [behind], _MIN_CONTRAST)
+    detail = draw_far_color(rng, [main, second, behind], 1.25 * _MIN_CONTRAST)
+    accent = draw_far_color(rng, [main, second, detail, behind], 1.25 * _MIN_CONTRAST)
     return [(main, rng.random() < 0.6), (second, rng.random() < 0.3), (detail, False), (accent, False)]
 
 
@@ -243,7 +243,7 @@ def _ramp(length: int, reach: float) -> np.ndarray:
 
 
 def photograph(rng: np.random.Generator, canvas: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
-    """What a camera makes of the canvas: uneven light, haze, white balance, exposure, blur, noise; a few pictures are grey."""
+    """What a camera makes of the canvas: uneven light, haze, white balance, exposure, blur, noise; a few images are grey."""
     height, width = canvas.shape[1:]
     falloff = _slant((height, width), (rng.uniform(-1, 1), rng.uniform(-1, 1)), rng.uniform(0.0, 0.25))
     balance = (1 + rng.uniform(-0.08, 0.08, 3)) * rng.uniform(0.75, 1.2)

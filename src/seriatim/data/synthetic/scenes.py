@@ -2,7 +2,7 @@
 
 Every object is drawn from numbers: a form with parts, pose and proportions of its own (`scene_forms.py`), in colours and textures that do not
 depend on its class (`scene_painting.py`), so that only shape and parts tell what it is. A scene shows 1 to 12 objects of 28 to 130 pixels (in
-a picture of 256 x 256; sizes grow with the shorter side): some scenes hold a single object, some many small ones. Nearer objects cover
+a image of 256 x 256; sizes grow with the shorter side): some scenes hold a single object, some many small ones. Nearer objects cover
 farther ones and tend to stand lower and to be larger; objects may be cut by the border, and things that are no objects lie among them.
 
 The truth is what can be seen: an object's mask is its visible pixels, as COCO annotates them, and no two masks share a pixel. An object that
@@ -24,26 +24,26 @@ from seriatim.data.synthetic.scene_contours import Drawing, draw
 from seriatim.data.synthetic.scene_forms import CLASS_NAMES, KINDS
 from seriatim.data.synthetic.scene_painting import cast_shadow, draw_clutter, paint_ground, paint_object, photograph
 
-FEWEST_CLASSES, MOST_CLASSES = 3, len(KINDS)
+FEWEST_CLASSES, MAX_CLASSES = 3, len(KINDS)
 """How many classes a scene may draw from."""
 
 MIN_VISIBLE_PIXELS = 20
 """No object of a scene shows fewer pixels than this."""
 
 MIN_VISIBLE_SHARE = 0.15
-"""No object shows a smaller part of itself; what lies outside the picture counts as hidden."""
+"""No object shows a smaller part of itself; what lies outside the image counts as hidden."""
 
-MOST_OBJECTS = 12
+MAX_OBJECTS = 12
 
 _MIN_SIDE = 64
-_SMALLEST, _LARGEST = 28.0, 130.0  # longer side of an object, in a picture with a shorter side of 256
-_LEAST_LENGTH = 12.0  # pixels, in small pictures too
+_SMALLEST, _LARGEST = 28.0, 130.0  # longer side of an object, in a image with a shorter side of 256
+_MIN_LENGTH = 12.0  # pixels, in small images too
 _REFERENCE_SIDE = 256
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A picture and the objects that can be seen on it.
+    """A image and the objects that can be seen on it.
 
     Attributes:
         image: RGB.
@@ -66,7 +66,7 @@ class _Plan(NamedTuple):
 
     height: int
     width: int
-    unit: float  # length of what is one pixel in a picture with a shorter side of 256
+    unit: float  # length of what is one pixel in a image with a shorter side of 256
     horizon: int | None
     num_objects: int
     num_clutter: int
@@ -120,8 +120,8 @@ def check_scene(seed: int, num_classes: int, size: tuple[int, int]) -> None:
     """
     if seed < 0:
         raise ConfigError(f"scene seed: expected an integer from 0, got {seed}")
-    if not FEWEST_CLASSES <= num_classes <= MOST_CLASSES:
-        raise ConfigError(f"scene classes: expected {FEWEST_CLASSES} to {MOST_CLASSES}, got {num_classes}")
+    if not FEWEST_CLASSES <= num_classes <= MAX_CLASSES:
+        raise ConfigError(f"scene classes: expected {FEWEST_CLASSES} to {MAX_CLASSES}, got {num_classes}")
     if min(size) < _MIN_SIDE:
         raise ConfigError(f"scene size: expected at least {_MIN_SIDE} x {_MIN_SIDE}, got {size[0]} x {size[1]}")
 
@@ -132,7 +132,7 @@ def _draw_plan(rng: np.random.Generator, height: int, width: int) -> _Plan:
     if kind < 0.12:
         count, sizes = 1, (60.0, _LARGEST)
     elif kind < 0.34:
-        count, sizes = int(rng.integers(6, MOST_OBJECTS + 1)), (_SMALLEST, 56.0)
+        count, sizes = int(rng.integers(6, MAX_OBJECTS + 1)), (_SMALLEST, 56.0)
     elif kind < 0.8:
         count, sizes = int(rng.integers(2, 8)), (48.0, _LARGEST)
     else:
@@ -183,7 +183,7 @@ def _place(
     kind = KINDS[class_id - 1]
     low, high = (math.log(length) for length in plan.sizes)
     share = min(1.0, max(0.0, 0.5 * nearness + 0.6 * rng.random()))
-    length = max(math.exp(low + (high - low) * share) * plan.unit, _LEAST_LENGTH)
+    length = max(math.exp(low + (high - low) * share) * plan.unit, _MIN_LENGTH)
     y, x = rng.uniform(0.02, 0.98) * plan.height, rng.uniform(0.02, 0.98) * plan.width
     on_ground = False
     if centers and rng.random() < plan.gathering:
@@ -216,7 +216,7 @@ def _margin(plan: _Plan) -> int:
 
 
 def _visible(drawing: Drawing, taken: np.ndarray) -> tuple[Instance | None, float]:
-    """What of a drawing is inside the picture and not covered, and its share of the whole."""
+    """What of a drawing is inside the image and not covered, and its share of the whole."""
     inside, part = drawing.window(*taken.shape)
     mask = drawing.mask
     visible = Instance.from_mask(mask[part] & ~taken[inside], offset=(inside[0].start, inside[1].start))

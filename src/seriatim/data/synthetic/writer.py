@@ -1,6 +1,6 @@
 """Kinds `rosettes:N` and `scenes:N`, each also with `@SEED`: N synthetic plants or scenes of several classes, made when they are read.
 
-Picture number i of seed S is `make_rosette(S + i)` or `make_scene(S + i)`; without a seed they start at 0, and this project never trains on
+Image number i of seed S is `make_rosette(S + i)` or `make_scene(S + i)`; without a seed they start at 0, and this project never trains on
 seeds below 1000. Scenes take settings behind commas: `scenes:200@1000,classes=12,size=192x256`.
 """
 

@@ -1,13 +1,13 @@
 """The compiled kernels of the dense CRF, for the CPU: the smoothness kernel, and one mean-field iteration without gradient.
 
-The probabilities of a picture lie pixel by pixel, the labels of a pixel side by side and padded to whole lanes, in one flat
+The probabilities of a image lie pixel by pixel, the labels of a pixel side by side and padded to whole lanes, in one flat
 array that every iteration overwrites:
 
     splat, blur           probabilities -> lattice (`lattice_kernels`)
     smooth_columns        probabilities -> smoothed along the columns, in place
     finish_rows           smoothed along the rows + sliced from the lattice + unary -> softmax, in place
 
-so that a picture needs one such array, the rows of the lattice, and its tables. `dense_crf` holds the plain form.
+so that a image needs one such array, the rows of the lattice, and its tables. `dense_crf` holds the plain form.
 """
 
 from dataclasses import dataclass
@@ -212,12 +212,12 @@ def write_scores(start, stop, values, channels, out, labels, count):
 
 @dataclass(frozen=True)
 class Smoothing:
-    """The taps of the smoothness kernel, and one over their sum at every row and column of a picture.
+    """The taps of the smoothness kernel, and one over their sum at every row and column of a image.
 
     Attributes:
         taps: the weights at distances -reach .. reach, with three zeros on either side.
         reach: how far they go, in pixels.
-        row_scale, column_scale: one over the sum of the taps inside the picture.
+        row_scale, column_scale: one over the sum of the taps inside the image.
     """
 
     taps: np.ndarray
@@ -227,7 +227,7 @@ class Smoothing:
 
 
 def smooth_compiled(values: np.ndarray, size: tuple[int, int], smoothing: Smoothing, num_threads: int) -> np.ndarray:
-    """Smooths points x channels, the points being the pixels of a picture row by row; along the columns, then along the rows."""
+    """Smooths points x channels, the points being the pixels of a image row by row; along the columns, then along the rows."""
     height, width = size
     channels, blocks = padded_channels(values.shape[1])
     rows = np.zeros((height * width, channels), values.dtype)
@@ -252,7 +252,7 @@ def _smooth_columns(
 
 @dataclass(frozen=True)
 class Energies:
-    """What the mean field of one picture needs besides the unary scores; all float32.
+    """What the mean field of one image needs besides the unary scores; all float32.
 
     Attributes:
         tables: the lattice of the appearance kernel.
@@ -277,7 +277,7 @@ def mean_field(
 
     Args:
         unary: labels x points, float32, contiguous.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
         energies: the kernels and their weights.
         num_iterations: how many times the messages are passed, at least once.
         num_threads: how many threads may work.

@@ -71,7 +71,7 @@ def gaussian_band(length: int, theta: float) -> Float[Tensor, "length length"]:
 
 
 class Smoothness:
-    """The smoothness kernel of a picture: a Gaussian along the columns and along the rows, cut at 3.3 theta, normalised.
+    """The smoothness kernel of a image: a Gaussian along the columns and along the rows, cut at 3.3 theta, normalised.
 
     It is exact but for the cut, which takes 1e-3 of its mass. `docs/dense-crf.md` compares it with a lattice of two dimensions.
     """
@@ -91,8 +91,8 @@ class Smoothness:
             return _Smooth.apply(values, self, False)  # pyright: ignore[reportReturnType]
         height, width = self.size
         columns, rows = (gaussian_band(length, self.theta).to(values) for length in self.size)
-        picture = (columns @ values.reshape(height, -1)).view(height, width, -1)
-        return (rows @ picture).reshape(values.shape)
+        plane = (columns @ values.reshape(height, -1)).view(height, width, -1)
+        return (rows @ plane).reshape(values.shape)
 
     def for_kernels(self, dtype: torch.dtype) -> "Smoothing":
         """The taps and the normalisation as the kernels take them."""
@@ -127,13 +127,13 @@ class _Smooth(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class CRFKernels:
-    """What a CRF keeps of one picture, or of a batch, to refine any number of labels any number of times.
+    """What a CRF keeps of one image, or of a batch, to refine any number of labels any number of times.
 
     Attributes:
-        size: (height, width) of the picture.
-        appearance: the appearance kernel of each picture.
+        size: (height, width) of the image.
+        appearance: the appearance kernel of each image.
         smoothness: the smoothness kernel, the same for all.
-        batched: whether the picture came with a batch axis.
+        batched: whether the image came with a batch axis.
     """
 
     size: tuple[int, int]
@@ -143,7 +143,7 @@ class CRFKernels:
 
 
 class DenseCRF(nn.Module):
-    """Refines the label scores of a picture by what its pixels look like and where they lie.
+    """Refines the label scores of a image by what its pixels look like and where they lie.
 
     Attributes:
         bilateral_weight: learned weight of the appearance kernel, one, or one a label.
@@ -184,9 +184,9 @@ class DenseCRF(nn.Module):
         super().__init__()
         for name, theta in (("theta_alpha", theta_alpha), ("theta_beta", theta_beta), ("theta_gamma", theta_gamma)):
             if not (math.isfinite(theta) and theta > 0):
-                raise ConfigError(f"{name}: expected a positive number, came {theta}")
+                raise ConfigError(f"{name}: expected a positive number, got {theta}")
         if num_mean_field_iterations < 1:
-            raise ConfigError(f"num_mean_field_iterations: expected at least 1, came {num_mean_field_iterations}")
+            raise ConfigError(f"num_mean_field_iterations: expected at least 1, got {num_mean_field_iterations}")
         if compatibility not in COMPATIBILITIES:
             raise ConfigError(f"compatibility: unknown {compatibility!r}{did_you_mean(compatibility, COMPATIBILITIES)}")
         if method not in METHODS:
@@ -212,7 +212,7 @@ class DenseCRF(nn.Module):
 
         Args:
             unary_logits: scores of each label, -infinity where a label cannot be.
-            image: the picture in [0, 1], any number of channels; no gradient goes to it.
+            image: the image in [0, 1], any number of channels; no gradient goes to it.
 
         Raises:
             ShapeError: if the two do not fit together, or hold NaN.
@@ -220,7 +220,7 @@ class DenseCRF(nn.Module):
         return self.refine(unary_logits, self.prepare(image))
 
     def prepare(self, image: Float[Tensor, "*batch channels height width"]) -> CRFKernels:
-        """The kernels of a picture or a batch, to be handed to `refine` as often as wanted.
+        """The kernels of a image or a batch, to be handed to `refine` as often as wanted.
 
         Raises:
             ShapeError: if the image is not channels x height x width, with or without a batch in front, of finite floats.
@@ -228,12 +228,12 @@ class DenseCRF(nn.Module):
         if image.ndim not in (3, 4) or image.dtype not in FLOATS or 0 in image.shape:
             raise ShapeError(
                 "image: expected channels x height x width (with or without a batch in front) of float32 or float64 in "
-                f"[0, 1], came {image.dtype} of shape {tuple(image.shape)}"
+                f"[0, 1], got {image.dtype} of shape {tuple(image.shape)}"
             )
         if not image.isfinite().all():
             raise ShapeError("image: has pixels that are not finite (NaN or infinity)")
-        pictures = image[None] if image.ndim == 3 else image
-        appearance = [PermutohedralLattice(self._features(picture), method=self.method) for picture in pictures]
+        images = image[None] if image.ndim == 3 else image
+        appearance = [PermutohedralLattice(self._features(plane), method=self.method) for plane in images]
         compiled = not isinstance(appearance[0].tables, LatticeTables)
         size = (image.shape[-2], image.shape[-1])
         return CRFKernels(size, appearance, Smoothness(size, self.theta_gamma, compiled), image.ndim == 4)
@@ -241,25 +241,25 @@ class DenseCRF(nn.Module):
     def refine(
         self, unary_logits: Float[Tensor, "*batch labels height width"], kernels: CRFKernels
     ) -> Float[Tensor, "*batch labels height width"]:
-        """The refined logits of a picture whose kernels were prepared.
+        """The refined logits of a image whose kernels were prepared.
 
         Raises:
             ShapeError: if the logits do not fit the kernels, or hold NaN.
         """
         self._check_unary(unary_logits, kernels)
         if not kernels.batched:
-            return self._refine_picture(unary_logits, kernels, kernels.appearance[0])
+            return self._refine_image(unary_logits, kernels, kernels.appearance[0])
         pairs = zip(unary_logits, kernels.appearance, strict=True)
-        return torch.stack([self._refine_picture(unary, kernels, lattice) for unary, lattice in pairs])
+        return torch.stack([self._refine_image(unary, kernels, lattice) for unary, lattice in pairs])
 
-    def _features(self, picture: Tensor) -> Tensor:
+    def _features(self, plane: Tensor) -> Tensor:
         """Positions over theta_alpha beside colours over theta_beta: the features of the appearance kernel."""
-        channels, height, width = picture.shape
-        options = {"dtype": picture.dtype, "device": picture.device}
+        channels, height, width = plane.shape
+        options = {"dtype": plane.dtype, "device": plane.device}
         rows = torch.arange(height, **options) / self.theta_alpha
         columns = torch.arange(width, **options) / self.theta_alpha
         places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2)
-        colours = picture.detach().reshape(channels, -1).T * (255 / self.theta_beta)
+        colours = plane.detach().reshape(channels, -1).T * (255 / self.theta_beta)
         return torch.cat((colours, places), dim=1)
 
     def _check_unary(self, unary: Tensor, kernels: CRFKernels) -> None:
@@ -268,14 +268,14 @@ class DenseCRF(nn.Module):
         if not fits or unary.dtype not in FLOATS or 0 in unary.shape:
             expected = " x ".join([*map(str, batch), "labels", *map(str, kernels.size)])
             raise ShapeError(
-                f"unary_logits: expected float32 or float64 {expected}, came {unary.dtype} of shape {tuple(unary.shape)}"
+                f"unary_logits: expected float32 or float64 {expected}, got {unary.dtype} of shape {tuple(unary.shape)}"
             )
         if self.num_labels is not None and unary.shape[-3] != self.num_labels:
-            raise ShapeError(f"unary_logits: expected {self.num_labels} labels, came {unary.shape[-3]}")
+            raise ShapeError(f"unary_logits: expected {self.num_labels} labels, got {unary.shape[-3]}")
         if unary.isnan().any():
             raise ShapeError("unary_logits: hold NaN")
 
-    def _refine_picture(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
+    def _refine_image(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
         learns = torch.is_grad_enabled() and (
             unary.requires_grad or any(each.requires_grad for each in self.parameters())
         )

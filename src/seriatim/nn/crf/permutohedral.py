@@ -237,7 +237,7 @@ class PermutohedralLattice:
         if values.shape[:-1] != self.batch or values.dtype not in FLOATS or values.device != self.device:
             expected = " x ".join(map(str, self.batch))
             raise ShapeError(
-                f"values: expected float32 or float64 of {expected} x channels on {self.device}, came {values.dtype} of shape "
+                f"values: expected float32 or float64 of {expected} x channels on {self.device}, got {values.dtype} of shape "
                 f"{tuple(values.shape)} on {values.device}"
             )
         flat = values.reshape(-1, values.shape[-1])
@@ -293,12 +293,12 @@ def check_features(features: Tensor) -> None:
     """Refuse features that are not finite floats, points x dims with or without a leading batch.
 
     Raises:
-        ShapeError: saying what came.
+        ShapeError: saying what it got.
     """
     if features.ndim not in (2, 3) or features.dtype not in FLOATS or 0 in features.shape:
         raise ShapeError(
             "features: expected float32 or float64 of points x dims (with or without a batch in front), at least one of each, "
-            f"came {features.dtype} of shape {tuple(features.shape)}"
+            f"got {features.dtype} of shape {tuple(features.shape)}"
         )
     if not features.isfinite().all():
         raise ShapeError("features: have values that are not finite (NaN or infinity)")

@@ -109,7 +109,7 @@ def test_the_way_round_and_the_start_of_a_ring_do_not_matter():
         assert (rasterise(other, (20, 20)) == expected).all()
 
 
-def test_what_lies_outside_the_picture_is_cut_off():
+def test_what_lies_outside_the_image_is_cut_off():
     ring = np.array([[-50, -50], [50, -50], [50, 50], [-50, 50]])
     assert rasterise(ring, (4, 6)).all()
     assert fill_rings([ring + 200], (4, 6)) is None
@@ -151,6 +151,6 @@ def test_a_small_triangle_and_a_figure_of_eight_pass():
 
 
 def test_an_outline_that_would_fill_the_memory_is_refused(monkeypatch):
-    monkeypatch.setattr(module, "MOST_CROSSINGS", 10)
+    monkeypatch.setattr(module, "MAX_CROSSINGS", 10)
     with pytest.raises(DataError, match="crosses 12 rows of pixels, more than 10"):
         rasterise(np.array([[0, 0], [6, 0], [6, 6], [0, 6]]), (9, 9))

@@ -41,7 +41,7 @@ def test_pixels_of_an_object_are_not_ignored():
     assert lay_objects("a", IMAGE, [square(0, 0, 6, 1)], ignore)[0].ignore is None
 
 
-def test_a_picture_without_objects_is_a_sample_all_the_same():
+def test_a_image_without_objects_is_a_sample_all_the_same():
     sample, covered = lay_objects("a", IMAGE, [])
     assert (len(sample.classes), sample.labels.max(), covered) == (0, 0, [])
 

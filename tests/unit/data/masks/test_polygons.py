@@ -48,7 +48,7 @@ def test_400_random_polygons_are_drawn_as_pycocotools_draws_them():
 def test_corners_far_outside_are_cut_as_pycocotools_cuts_them():
     polygons = [[-300.0, -200.0, 400.0, 10.0, 20.0, 500.0]]
     usable, extent, remarks = check_polygons(polygons, SIZE)
-    assert remarks == ["polygon 0 leaves the picture; cut at its edge"]
+    assert remarks == ["polygon 0 leaves the image; cut at its edge"]
     assert extent == (0, 0, *SIZE)
     assert (plane(*rasterise_polygons(usable, SIZE)) == drawn_by_pycocotools(polygons)).all()
 
@@ -64,7 +64,7 @@ def test_a_polygon_between_pixel_centres_covers_none():
 def test_parts_without_area_or_outside_are_named_and_the_others_drawn():
     square = [2, 2, 8, 2, 8, 8, 2, 8]
     usable, extent, remarks = check_polygons([[1, 1, 2, 2, 3, 3], square, [60, 2, 70, 2, 70, 9]], SIZE)
-    assert remarks == ["polygon 0 has no area", "polygon 2 lies outside the picture"]
+    assert remarks == ["polygon 0 has no area", "polygon 2 lies outside the image"]
     assert [corners.tolist() for corners in usable] == [square]
     assert extent == (2, 2, 8, 8)
 
@@ -80,18 +80,18 @@ def test_parts_without_area_or_outside_are_named_and_the_others_drawn():
         ([[1, 1, 5, 5, 3, float("inf")]], "no finite numbers"),
         ([[1, 1, float("-inf"), 5, 3, float("inf")]], "no finite numbers"),
         ([[1, 1, 5, 5, 3, 10**400]], "no finite numbers"),
-        ([[1, 1, 5, 5, 3, 1e9]], "coordinates from 1 to 1000000000.0 in a picture of 37 x 52 pixels"),
+        ([[1, 1, 5, 5, 3, 1e9]], "coordinates from 1 to 1000000000.0 in a image of 37 x 52 pixels"),
         ([[1, 1, 5, 5, 3, -(10**18)]], "coordinates from -1000000000000000000 to 5"),
         ([[1, 1, 5, 5, 3, "9"]], "holds str where numbers belong"),
         ([[1, 1, 5, 5, 3, True]], "holds bool where numbers belong"),
         ([[1, 1, 5, 5, 3, None]], "holds NoneType where numbers belong"),
         ([[[1, 1], [5, 5], [3, 9]]], "holds list where numbers belong"),
-        ([1, 1, 5, 5, 3, 9], "expected a list of x, y, x, y, ..., came 1"),
-        ([{"x": 1}], "came an object of 1"),
+        ([1, 1, 5, 5, 3, 9], "expected a list of x, y, x, y, ..., got 1"),
+        ([{"x": 1}], "got an object of 1"),
         ([[4, 4, 4, 4, 4, 4]], "has no area"),
         ([[1, 1, 5, 5, 9, 9, 3, 3]], "has no area"),
-        ([[-9, -9, -1, -9, -1, -1]], "lies outside the picture"),
-        ([[1, 1, 500, 5, 1, 9] * 20], "the outline is longer than 20 times that of the picture"),
+        ([[-9, -9, -1, -9, -1, -1]], "lies outside the image"),
+        ([[1, 1, 500, 5, 1, 9] * 20], "the outline is longer than 20 times that of the image"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_before_it_is(polygons, reason):

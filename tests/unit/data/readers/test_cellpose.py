@@ -1,4 +1,4 @@
-"""Kind cellpose: pictures with label maps beside them, and the writer of such folders."""
+"""Kind cellpose: images with label maps beside them, and the writer of such folders."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def save(path, pixels=None):
 
 
 @pytest.mark.parametrize(
-    ("picture", "masks", "name"),
+    ("image_file", "masks", "name"),
     [
         ("a.png", "a_masks.png", "a"),
         ("a.tif", "a_masks.tif", "a"),
@@ -32,8 +32,8 @@ def save(path, pixels=None):
         ("x_masks.png", "x_masks_masks.png", "x_masks"),
     ],
 )
-def test_every_naming_of_pictures_and_label_maps_is_read(tmp_path, picture, masks, name):
-    save(tmp_path / picture)
+def test_every_naming_of_images_and_label_maps_is_read(tmp_path, image_file, masks, name):
+    save(tmp_path / image_file)
     save(tmp_path / masks, LABELS)
     source = open_source(f"cellpose:{tmp_path}")
     assert source.problems == []
@@ -66,7 +66,7 @@ def test_other_files_of_cellpose_are_passed_over_and_never_opened(tmp_path, monk
     source.read(0)
 
 
-def test_a_picture_with_a_seg_file_alone_is_a_problem_that_says_what_to_do(tmp_path):
+def test_a_image_with_a_seg_file_alone_is_a_problem_that_says_what_to_do(tmp_path):
     save(tmp_path / "a.png")
     save(tmp_path / "a_masks.png", LABELS)
     save(tmp_path / "b.png")
@@ -93,14 +93,14 @@ def test_strays_and_second_files_are_problems(tmp_path):
     assert said == [
         "a_cp_masks.png: a second label map beside a_masks.png; left out",
         "a.png: has the same label map as a.jpg; left out",
-        "gone_masks.png: has no picture; left out",
+        "gone_masks.png: has no image; left out",
     ]
 
 
 def test_folders_of_other_kinds_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         CellposeSource(tmp_path / "nothing")
-    with pytest.raises(DataError, match=r"expected pictures NAME\.png with NAME_masks\.png"):
+    with pytest.raises(DataError, match=r"expected images NAME\.png with NAME_masks\.png"):
         CellposeSource(tmp_path)
     save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"beside them: .*a\.png: has no label map"):

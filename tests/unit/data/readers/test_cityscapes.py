@@ -129,14 +129,14 @@ def test_a_part_is_chosen_behind_an_at_sign(streets, part, names):
         catalogue.open_source(f"cityscapes:{streets}@test")
 
 
-def test_without_disparity_no_picture_has_distances(tmp_path):
+def test_without_disparity_no_image_has_distances(tmp_path):
     source = CityscapesSource(make_cityscapes(tmp_path, distances=False))
     assert source.read(0).distances is source.read(0).distance_confidences is None
     assert source.problems == []
 
 
 @pytest.mark.parametrize(("part", "end"), [("disparity", "disparity.png"), ("camera", "camera.json")])
-def test_a_picture_without_its_distances_is_listed_where_others_have_them(streets, part, end):
+def test_a_image_without_its_distances_is_listed_where_others_have_them(streets, part, end):
     path = streets / part / "train" / "aachen" / f"aachen_000000_000019_{end}"
     path.unlink()
     source = CityscapesSource(streets)
@@ -160,7 +160,7 @@ def test_folders_that_are_missing_are_named(streets, part):
         CityscapesSource(streets)
 
 
-def test_pictures_without_annotation_and_annotations_without_picture_are_left_out_and_listed(streets):
+def test_images_without_annotation_and_annotations_without_image_are_left_out_and_listed(streets):
     annotation = streets / "gtFine" / "train" / "aachen" / "aachen_000000_000019_gtFine_instanceIds.png"
     picture = streets / "leftImg8bit" / "train" / "bochum" / "bochum_000003_000019_leftImg8bit.png"
     annotation.unlink()
@@ -169,12 +169,12 @@ def test_pictures_without_annotation_and_annotations_without_picture_are_left_ou
     assert [source.name(index) for index in range(len(source))] == ["aachen_000001_000019"]
     assert [str(problem).rpartition("/")[2] for problem in source.problems] == [
         "aachen_000000_000019_leftImg8bit.png: has no annotation; left out",
-        "bochum_000003_000019_gtFine_instanceIds.png: has no picture; left out",
+        "bochum_000003_000019_gtFine_instanceIds.png: has no image; left out",
     ]
     with pytest.raises(DataError, match="has no annotation; left out"):
         CityscapesSource(streets, "train", strict=True)
     (streets / "leftImg8bit" / "train" / "aachen" / "aachen_000001_000019_leftImg8bit.png").unlink()
-    with pytest.raises(DataError, match="holds no picture CITY"):
+    with pytest.raises(DataError, match="holds no image CITY"):
         CityscapesSource(streets, "train")
 
 

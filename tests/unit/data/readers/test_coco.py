@@ -15,7 +15,7 @@ from seriatim.core.errors import DataError
 from seriatim.core.instances import Instance
 from seriatim.data.catalogue import open_source
 from seriatim.data.readers.coco import CocoSource
-from seriatim.data.readers.coco_header import picture_size
+from seriatim.data.readers.coco_header import image_size
 from seriatim.data.samples import Source
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "coco-subset"
@@ -174,7 +174,7 @@ def test_areas_are_as_the_file_states_them_or_else_pixels(tmp_path):
     assert source.whole_truth(0).areas.tolist() == [9, 6, 2, 3.5]  # the crowd last
 
 
-def test_pictures_without_annotations_have_no_objects(tmp_path):
+def test_images_without_annotations_have_no_objects(tmp_path):
     source = opened(tmp_path, [annotation(1, code(0, 0, 1, 1), image_id=3)], images=(5, 3))
     sample = source.read(0)
     assert sample.name == "p5"
@@ -194,11 +194,11 @@ def test_the_catalogue_opens_it_leniently_and_strictly(tmp_path):
         open_source(f"coco:{path}", strict=True)
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["images", ".", "images/train", "train"])
-def test_pictures_lie_in_images_or_beside_the_file(tmp_path, place):
+def test_images_lie_in_images_or_beside_the_file(tmp_path, place):
     data = content([])
     data["images"][0]["file_name"] = "train/p3.png"
     path = save(tmp_path, data, pictures="made")
@@ -214,7 +214,7 @@ def test_coco_s_own_folders_are_found(tmp_path):
     assert CocoSource(Path(path)).images[0].path == tmp_path / "val2017" / "p3.png"
 
 
-def test_names_that_several_pictures_share_are_told_apart(tmp_path):
+def test_names_that_several_images_share_are_told_apart(tmp_path):
     data = content([], images=(1, 2, 3))
     for image, name in zip(data["images"], ("a/x.png", "b/x.png", "y.png"), strict=True):
         image["file_name"] = name
@@ -234,7 +234,7 @@ def test_a_shared_name_is_never_taken_from_the_wrong_folder(tmp_path):
     assert source.problems[0].item == "image 2"
 
 
-def test_a_picture_of_another_size_is_an_error_when_it_is_read(tmp_path):
+def test_a_image_of_another_size_is_an_error_when_it_is_read(tmp_path):
     source = opened(tmp_path, [])
     Image.new("L", (HEIGHT, WIDTH)).save(tmp_path / "images" / "p3.png")
     for read in (source.read, source.whole_truth):
@@ -242,7 +242,7 @@ def test_a_picture_of_another_size_is_an_error_when_it_is_read(tmp_path):
             read(0)
 
 
-def test_a_damaged_picture_is_an_error_when_it_is_read(tmp_path):
+def test_a_damaged_image_is_an_error_when_it_is_read(tmp_path):
     source = opened(tmp_path, [])
     (tmp_path / "images" / "p3.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     for read in (source.read, source.whole_truth):
@@ -250,30 +250,30 @@ def test_a_damaged_picture_is_an_error_when_it_is_read(tmp_path):
             read(0)
 
 
-def test_a_size_that_the_file_does_not_state_is_taken_from_the_picture(tmp_path):
+def test_a_size_that_the_file_does_not_state_is_taken_from_the_image(tmp_path):
     data = content([annotation(1, code(0, 0, 2, 2)), annotation(2, code(0, 0, 2, 2, size=(8, 6)))])
     del data["images"][0]["height"]
     source = CocoSource(save(tmp_path, data))
     assert [problem.item for problem in source.problems] == ["image 3", "annotation 2"]
-    assert "that of the picture taken" in source.problems[0].reason
+    assert "that of the image taken" in source.problems[0].reason
     assert len(source.read(0).classes) == 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
-def test_the_size_of_a_picture_is_that_of_its_pixels_as_displayed(tmp_path, orientation, ending):
+def test_the_size_of_a_image_is_that_of_its_pixels_as_displayed(tmp_path, orientation, ending):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"turned.{ending}"
     Image.new("RGB", (8, 6)).save(path, exif=exif)
-    assert picture_size(path) == ((8, 6) if orientation >= 5 else (6, 8))
+    assert image_size(path) == ((8, 6) if orientation >= 5 else (6, 8))
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_masks_that_would_fill_the_memory_are_left_out_and_listed(tmp_path, monkeypatch):
-    monkeypatch.setattr("seriatim.data.readers.coco_annotations.MOST_DRAWN_PIXELS", 100)
+    monkeypatch.setattr("seriatim.data.readers.coco_annotations.MAX_DRAWN_PIXELS", 100)
     source = opened(tmp_path, [annotation(number, code(0, 0, HEIGHT, WIDTH)) for number in (1, 2)])
     assert len(source.read(0).classes) == 1
     assert [problem.item for problem in source.problems] == ["annotation 2"]
@@ -293,7 +293,7 @@ def test_an_instance_holds_no_full_plane(tmp_path):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_all_areas_of_real_photographs_are_those_of_pycocotools(capsys):
     if not REAL.is_dir():
-        pytest.skip(f"the COCO pictures are not at {REAL}")
+        pytest.skip(f"the COCO images are not at {REAL}")
     source = CocoSource(REAL / "instances.json", strict=True)
     theirs = COCO(os.fspath(REAL / "instances.json"))
     capsys.readouterr()

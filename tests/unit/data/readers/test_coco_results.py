@@ -79,7 +79,7 @@ def test_what_segment_writes_is_matched_by_names(tmp_path, source):
         source,
         {
             "images": [
-                {"id": 1, "file_name": "/somewhere/pictures/b.jpg", "height": 6, "width": 8},
+                {"id": 1, "file_name": "/somewhere/images/b.jpg", "height": 6, "width": 8},
                 {"id": 2, "file_name": "a.png", "height": 6, "width": 8},
             ],
             "annotations": instances.to_coco(image_id=1) + instances.to_coco(image_id=2, first_annotation_id=2),
@@ -111,11 +111,11 @@ def test_classes_none_of_which_is_known_are_refused(tmp_path, source):
 
 def test_images_none_of_which_is_known_are_refused(tmp_path, source):
     data = {"annotations": [], "images": [{"id": 1, "file_name": "z.png"}]}
-    with pytest.raises(DataError, match="none of its 1 images is a picture of"):
+    with pytest.raises(DataError, match="none of its 1 images is a image of"):
         opened(tmp_path, source, data)
 
 
-def test_pictures_of_one_stem_are_told_apart_by_their_folders(tmp_path):
+def test_images_of_one_stem_are_told_apart_by_their_folders(tmp_path):
     source = truth(tmp_path, names=("x/1.png", "y/1.png"))
     data = {
         "images": [
@@ -129,7 +129,7 @@ def test_pictures_of_one_stem_are_told_apart_by_their_folders(tmp_path):
     assert [len(results.read(index)) for index in (0, 1)] == [0, 1]
     assert [problem.item for problem in results.problems] == ["image 6", "image 7"]
     assert "or may be several" in results.problems[0].reason
-    assert "is a second one of picture" in results.problems[1].reason
+    assert "is a second one of image" in results.problems[1].reason
 
 
 BAD = [
@@ -143,7 +143,7 @@ BAD = [
     (result(10, 7, code(0, 0, 1, 1), True), "score True"),
     ({"image_id": 10, "category_id": 7, "segmentation": code(0, 0, 1, 1)}, "score None"),
     ({"image_id": 10, "category_id": 7, "bbox": [0, 0, 1, 1], "score": 0.5}, "segmentation"),
-    (result(10, 7, code(0, 0, 1, 1, size=(6, 9)), 0.5), "is of 6 x 9 pixels, its picture 6 x 8"),
+    (result(10, 7, code(0, 0, 1, 1, size=(6, 9)), 0.5), "is of 6 x 9 pixels, its image 6 x 8"),
     (result(10, 7, {"size": [6, 8], "counts": "5"}, 0.5), "add up to 5"),
     (result(10, 7, [[1, 1, 2]], 0.5), "has 3 numbers"),
 ]

@@ -117,7 +117,7 @@ def test_categories_keep_the_ids_of_a_source_that_has_them(tmp_path):
 @pytest.mark.parametrize(
     ("samples", "class_names", "reason"),
     [
-        ([plain(), plain()], ("cat", "dog"), "second: two pictures of this name"),
+        ([plain(), plain()], ("cat", "dog"), "second: two images of this name"),
         ([replace(plain(), name="../out")], ("cat", "dog"), "is no name for a file"),
         ([plain()], ("cat",), "second: an object of class 2, the source names 1"),
         ([Sample("x", image(1), plain().labels, np.array([1]))], ("cat",), "has 2 objects and 1 classes"),

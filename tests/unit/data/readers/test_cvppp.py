@@ -23,7 +23,7 @@ def save_plant(folder, name, mode="RGB"):
 
 @pytest.fixture
 def release(tmp_path):
-    """`CVPPP2017_LSC_training`, in small: pictures of A1 to A3 with three digits, of A4 with four."""
+    """`CVPPP2017_LSC_training`, in small: images of A1 to A3 with three digits, of A4 with four."""
     training = tmp_path / "CVPPP2017_LSC_training" / "training"
     for one, names in {"A1": ["plant001", "plant002"], "A2": ["plant003"], "A3": ["plant001"]}.items():
         for name in names:
@@ -46,7 +46,7 @@ def test_the_release_its_folder_and_what_holds_it_are_the_same(release):
         assert names_of(CvpppSource(folder)) == ALL
 
 
-def test_pictures_with_transparency_have_three_channels(release):
+def test_images_with_transparency_have_three_channels(release):
     for sample in (CvpppSource(release).read(index) for index in (0, 5)):
         assert sample.image.shape == (3, 2, 3)
         assert sample.image[:, 0, 0].tolist() == [0.0, np.float32(0.2), 0.0]

@@ -18,8 +18,8 @@ def save(path, pixels):
     Image.fromarray(np.asarray(pixels)).save(path)
 
 
-def make_picture(folder, name, *masks):
-    """A folder ID as the competition has it: an RGBA picture, and a mask of 0 and 255 an object."""
+def make_image(folder, name, *masks):
+    """A folder ID as the competition has it: an RGBA image, and a mask of 0 and 255 an object."""
     rgba = np.full((4, 5, 4), 255, dtype=np.uint8)
     rgba[..., 0] = 51
     save(folder / name / "images" / f"{name}.png", rgba)
@@ -31,15 +31,15 @@ def make_picture(folder, name, *masks):
 @pytest.fixture
 def bowl(tmp_path):
     folder = tmp_path / "stage1_train"
-    make_picture(folder, "b1", FIRST, SECOND)
-    make_picture(folder, "a2", SECOND)
+    make_image(folder, "b1", FIRST, SECOND)
+    make_image(folder, "a2", SECOND)
     (tmp_path / "stage1_train_labels.csv").write_text("ImageId,EncodedPixels\n")
-    (folder / ".DS_Store").write_text("litter")
+    (folder / ".DS_Store").write_text("temporary file")
     (folder / "__MACOSX").mkdir()
     return folder
 
 
-def test_every_mask_is_an_object_of_an_rgb_picture(bowl):
+def test_every_mask_is_an_object_of_an_rgb_image(bowl):
     source = Dsb2018Source(bowl)
     assert isinstance(source, Source)
     assert [source.name(index) for index in range(len(source))] == ["a2", "b1"]
@@ -62,7 +62,7 @@ def test_the_folder_may_be_the_one_that_holds_it(bowl):
 def test_a_contested_pixel_is_left_to_the_smaller_object_and_both_stay_whole(bowl):
     wider = SECOND.copy()
     wider[1, 2] = True
-    make_picture(bowl, "c3", wider, FIRST)
+    make_image(bowl, "c3", wider, FIRST)
     sample = Dsb2018Source(bowl).read(2)
     assert (sample.labels == SECOND + 2 * FIRST.astype(int)).all()
     assert sample.objects is not None
@@ -73,7 +73,7 @@ def test_a_contested_pixel_is_left_to_the_smaller_object_and_both_stay_whole(bow
 def test_masks_that_are_empty_or_wholly_covered_are_left_out_and_listed_once(bowl):
     part = FIRST.copy()
     part[0] = False
-    make_picture(bowl, "c3", FIRST, np.zeros((4, 5)), part, FIRST & ~part, SECOND)
+    make_image(bowl, "c3", FIRST, np.zeros((4, 5)), part, FIRST & ~part, SECOND)
     source = Dsb2018Source(bowl)
     for _ in range(2):
         sample = source.read(2)
@@ -87,15 +87,15 @@ def test_masks_that_are_empty_or_wholly_covered_are_left_out_and_listed_once(bow
         catalogue.open_source(f"dsb2018:{bowl}", strict=True).read(2)
 
 
-def test_a_picture_without_masks_has_no_objects(bowl):
-    make_picture(bowl, "c3")
+def test_a_image_without_masks_has_no_objects(bowl):
+    make_image(bowl, "c3")
     sample = Dsb2018Source(bowl).read(2)
     assert sample.labels.max() == 0
     assert len(sample.classes) == 0
 
 
 def test_masks_in_colour_and_of_one_bit_are_read(bowl):
-    make_picture(bowl, "c3", FIRST, SECOND)
+    make_image(bowl, "c3", FIRST, SECOND)
     colour = np.zeros((4, 5, 4), dtype=np.uint8)
     colour[..., 3] = 255
     colour[FIRST, :3] = 255
@@ -104,20 +104,20 @@ def test_masks_in_colour_and_of_one_bit_are_read(bowl):
     assert (Dsb2018Source(bowl).read(2).labels == FIRST + 2 * SECOND.astype(int)).all()
 
 
-def test_a_folder_without_picture_or_masks_is_left_out_and_listed(bowl):
+def test_a_folder_without_image_or_masks_is_left_out_and_listed(bowl):
     (bowl / "c3").mkdir()
-    make_picture(bowl, "d4", FIRST)
+    make_image(bowl, "d4", FIRST)
     save(bowl / "d4" / "images" / "second.png", np.zeros((4, 5), dtype=np.uint8))
-    make_picture(bowl, "e5")
+    make_image(bowl, "e5")
     (bowl / "e5" / "masks").rmdir()
     source = Dsb2018Source(bowl)
     assert len(source) == 2
     assert [str(problem) for problem in source.problems] == [
-        f"{bowl / 'c3'}: expected one picture in images/, found 0; left out",
-        f"{bowl / 'd4'}: expected one picture in images/, found 2; left out",
+        f"{bowl / 'c3'}: expected one image in images/, found 0; left out",
+        f"{bowl / 'd4'}: expected one image in images/, found 2; left out",
         f"{bowl / 'e5'}: has no masks/; left out",
     ]
-    with pytest.raises(DataError, match="c3: expected one picture"):
+    with pytest.raises(DataError, match="c3: expected one image"):
         Dsb2018Source(bowl, strict=True)
 
 
@@ -126,7 +126,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
         Dsb2018Source(tmp_path / "nowhere")
     with pytest.raises(DataError, match="as in stage1_train: it holds no folders"):
         Dsb2018Source(tmp_path)
-    make_picture(tmp_path, "a1")
+    make_image(tmp_path, "a1")
     (tmp_path / "a1" / "masks").rmdir()
     with pytest.raises(DataError, match=r"as in stage1_train: .*a1: has no masks/"):
         Dsb2018Source(tmp_path)

@@ -88,7 +88,7 @@ def test_what_is_labelled_ignore_is_ignored(tmp_path):
     assert sample.ignore.sum() == 100 - 20
 
 
-def test_the_picture_may_lie_in_the_file(tmp_path):
+def test_the_image_may_lie_in_the_file(tmp_path):
     pixels = np.arange(600, dtype=np.uint8).reshape(20, 30)
     text = base64.b64encode(png(pixels)).decode()
     path = put(tmp_path, "a", shape(), imagePath="gone.png", imageData=text)
@@ -96,14 +96,14 @@ def test_the_picture_may_lie_in_the_file(tmp_path):
     sample = LabelmeSource(tmp_path).read(0)
     assert (np.rint(sample.image[0] * 255) == pixels).all()
     path.write_text(path.read_text().replace(text[:40], "A" * 40))
-    with pytest.raises(DataError, match=r"a\.json: imageData: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"a\.json: imageData: cannot be read as a image"):
         LabelmeSource(tmp_path).read(0)
 
 
-def test_the_picture_is_sought_from_the_file_and_by_paths_of_windows(tmp_path):
-    put(tmp_path / "deep", "a", shape(), imagePath="..\\pictures\\a.png")
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "deep" / "a.png").rename(tmp_path / "pictures" / "a.png")
+def test_the_image_is_sought_from_the_file_and_by_paths_of_windows(tmp_path):
+    put(tmp_path / "deep", "a", shape(), imagePath="..\\images\\a.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "deep" / "a.png").rename(tmp_path / "images" / "a.png")
     source = LabelmeSource(tmp_path)
     assert source.name(0) == "deep-a"
     assert len(source.read(0).classes) == 1
@@ -115,7 +115,7 @@ def test_the_picture_is_sought_from_the_file_and_by_paths_of_windows(tmp_path):
         (shape(kind="linestrip"), "shape_type 'linestrip' has no area"),
         (shape(kind="point", points=[[1, 1]]), "shape_type 'point' has no area"),
         (shape(kind=["polygon"]), "shape_type a list of 1"),
-        (shape(kind="circle"), "a circle has two points, came 4"),
+        (shape(kind="circle"), "a circle has two points, got 4"),
         (shape(kind="rectangle", points=[[1, 1], [1, 5]]), "on one line"),
         (shape(kind="circle", points=[[1, 1], [1, 1]]), "on one line"),
         (shape(points=[[1, 1], [2, 2]]), "has 2 corners"),
@@ -125,7 +125,7 @@ def test_the_picture_is_sought_from_the_file_and_by_paths_of_windows(tmp_path):
         (shape(points=[[1, 1], [2, 1e12], [1, 2]]), "coordinates beyond"),
         (shape(points=[[1, 1, 1]] * 3), "two finite numbers"),
         (shape(points="1 1"), "expected points"),
-        (shape(label=None), "expected a label, came None"),
+        (shape(label=None), "expected a label, got None"),
         (shape(group_id="a"), "expected a number as group_id"),
         (shape(kind="mask", points=[[1, 1], [2, 2]]), "expected a mask as text"),
         (shape(kind="mask", points=[[1, 1], [2, 2]], mask="!"), "its mask cannot be read"),
@@ -159,9 +159,9 @@ def test_a_shape_that_cannot_be_used_is_a_problem_with_file_and_number(tmp_path,
         ("[" * 100_000, "nested too deeply"),
         ("[]", "is no file of Labelme"),
         ('{"shapes": 3}', "is no file of Labelme"),
-        ('{"shapes": [], "imagePath": "gone.png"}', "its picture 'gone.png' is not there, and imageData holds none"),
+        ('{"shapes": [], "imagePath": "gone.png"}', "its image 'gone.png' is not there, and imageData holds none"),
         ('{"shapes": [], "imagePath": "a\\u0000b"}', "is not there"),
-        ('{"shapes": []}', "its picture None is not there"),
+        ('{"shapes": []}', "its image None is not there"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_a_problem_and_left_out(tmp_path, text, reason):
@@ -184,16 +184,16 @@ def test_what_lies_outside_or_under_others_is_a_problem_when_it_is_read(tmp_path
     assert source.problems == []
     assert source.read(0).classes.tolist() == [1]
     assert [(one.item, one.reason) for one in source.problems] == [
-        ("shape 3", "lies outside the picture; left out"),
+        ("shape 3", "lies outside the image; left out"),
         ("shape 2", "is covered by other objects wholly; left out"),
     ]
     source.read(0)
     assert len(source.problems) == 2
 
 
-def test_a_picture_of_another_size_than_the_file_says_is_refused(tmp_path):
+def test_a_image_of_another_size_than_the_file_says_is_refused(tmp_path):
     put(tmp_path, "a", shape(), imageHeight=30, imageWidth=20)
-    with pytest.raises(DataError, match=r"a\.json: says that its picture has 30 x 20 pixels; it has 20 x 30"):
+    with pytest.raises(DataError, match=r"a\.json: says that its image has 30 x 20 pixels; it has 20 x 30"):
         LabelmeSource(tmp_path).read(0)
 
 
@@ -268,7 +268,7 @@ def test_files_have_what_labelme_asks_for(tmp_path, hard):
     assert groups == [None, None, 3, 3, 4, 4, 4, 4, 4]
 
 
-def test_a_picture_without_objects_is_written_and_read(tmp_path):
+def test_a_image_without_objects_is_written_and_read(tmp_path):
     empty = Sample("e", np.zeros((1, 4, 5), np.float32), np.zeros((4, 5), np.int32), np.zeros(0, np.int64))
     write_labelme(Made(empty), tmp_path)
     source = LabelmeSource(tmp_path)

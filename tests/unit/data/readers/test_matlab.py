@@ -79,7 +79,7 @@ def test_what_a_file_lacks_is_said(tmp_path, variable, field, message):
         (b"\x89HDF\r\n\x1a\n" + bytes(600), r"is of version 7\.3"),
         (b"MATLAB 7.3".ljust(512) + b"\x89HDF\r\n\x1a\n", r"is of version 7\.3"),
         (b"MATLAB 5.0".ljust(124) + b"\0\1IM", "holds no variable GTinst"),
-        (b"MATLAB 5.0".ljust(124) + b"\0\1IM" + b"\x0f\0\0\0\xff\xff\xff\xff", "claims 4294967295 bytes, 0 are left"),
+        (b"MATLAB 5.0".ljust(124) + b"\0\1IM" + b"\x0f\0\0\0\xff\xff\xff\xff", "resolver 4294967295 bytes, 0 are left"),
     ],
 )
 def test_a_file_that_is_none_is_named(tmp_path, content, message):
@@ -95,7 +95,7 @@ def test_a_file_that_is_missing_is_named(tmp_path):
 
 def test_a_variable_that_swells_is_refused(tmp_path, monkeypatch):
     path = save(tmp_path / "a.mat", compressed=True, Numbers=np.zeros((600, 600)))
-    monkeypatch.setattr("seriatim.data.readers.matlab.MOST_BYTES", 100_000)
+    monkeypatch.setattr("seriatim.data.readers.matlab.MAX_BYTES", 100_000)
     with pytest.raises(DataError, match="a variable is larger than the limit of 100000 bytes"):
         read_struct(path, "GTinst", ["Numbers"])
 

@@ -37,7 +37,7 @@ def make_sbd(folder, train=("2008_000003", "2008_000007"), val=("2008_000009",))
 
 
 def make_voc(folder, train=("2007_000032", "2008_000003"), val=("2007_000033", "2008_000009")):
-    """`VOC2012`, in small: one object, an aeroplane, a picture."""
+    """`VOC2012`, in small: one object, an aeroplane, a image."""
     for part in ("JPEGImages", "SegmentationObject", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / part).mkdir(parents=True)
     for part, names in (("train", train), ("val", val)):
@@ -91,12 +91,12 @@ def test_the_folder_may_be_the_one_that_holds_it(sbd):
     assert len(SbdSource(sbd.parent)) == len(SbdSource(sbd.parent.parent)) == 3
 
 
-def test_merged_with_voc_its_train_pictures_have_vocs_annotations_and_its_val_pictures_are_out(sbd, voc):
+def test_merged_with_voc_its_train_images_have_vocs_annotations_and_its_val_images_are_out(sbd, voc):
     source = catalogue.open_source(f"sbd:{sbd}+{voc}")
     assert names_of(source) == ["2007_000032", "2008_000003", "2008_000007"]
     samples = [source.read(index) for index in range(3)]
     assert [sample.name for sample in samples] == names_of(source)
-    for sample in samples[:2]:  # 2008_000003 is in both: VOC's picture and VOC's annotation
+    for sample in samples[:2]:  # 2008_000003 is in both: VOC's image and VOC's annotation
         assert sample.classes.tolist() == [1]
         assert (sample.labels == (OBJECTS == 1)).all()
         assert sample.image.mean() > 0.7
@@ -104,7 +104,7 @@ def test_merged_with_voc_its_train_pictures_have_vocs_annotations_and_its_val_pi
     assert source.class_names == CLASS_NAMES
 
 
-def test_a_picture_of_vocs_lists_stays_out_even_where_vocs_files_are_missing(sbd, voc):
+def test_a_image_of_vocs_lists_stays_out_even_where_vocs_files_are_missing(sbd, voc):
     for name in ("2008_000003", "2008_000009"):
         (voc / "JPEGImages" / f"{name}.jpg").unlink()
     source = SbdSource(sbd, voc=voc)
@@ -121,7 +121,7 @@ def test_merging_needs_vocs_val_list(sbd, voc):
 
 
 def test_a_part_of_the_merged_sets_is_refused_with_the_name_of_vocs_own(sbd, voc):
-    with pytest.raises(ConfigError, match=rf"VOC's own validation pictures are voc:{voc}@val"):
+    with pytest.raises(ConfigError, match=rf"VOC's own validation images are voc:{voc}@val"):
         catalogue.open_source(f"sbd:{sbd}+{voc}@val")
 
 
@@ -136,7 +136,7 @@ def test_a_plus_that_belongs_to_a_folder_is_no_separator(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "ending"), [("img", "jpg"), ("inst", "mat")])
-def test_a_picture_without_a_file_is_left_out_and_listed(sbd, part, ending):
+def test_a_image_without_a_file_is_left_out_and_listed(sbd, part, ending):
     (sbd / part / f"2008_000007.{ending}").unlink()
     source = SbdSource(sbd)
     assert names_of(source) == ["2008_000003", "2008_000009"]
@@ -149,18 +149,18 @@ def test_a_picture_without_a_file_is_left_out_and_listed(sbd, part, ending):
         SbdSource(sbd)
 
 
-def test_lists_without_any_picture_are_refused(sbd):
+def test_lists_without_any_image_are_refused(sbd):
     for path in (sbd / "img").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=r"none of the pictures listed is there with its annotation; .*2008_000003"):
+    with pytest.raises(DataError, match=r"none of the images listed is there with its annotation; .*2008_000003"):
         SbdSource(sbd)
 
 
 @pytest.mark.parametrize(
-    ("categories", "came"),
+    ("categories", "got"),
     [([[15], [2], [21]], "class 21"), ([[15], [2], [0]], "class 0"), ([[15], [2]], "no entry in Categories")],
 )
-def test_an_object_without_a_class_is_ignored_and_listed(sbd, categories, came):
+def test_an_object_without_a_class_is_ignored_and_listed(sbd, categories, got):
     save_objects(sbd / "inst" / "2008_000003.mat", categories=np.array(categories, dtype=np.uint8))
     source = SbdSource(sbd)
     for _ in range(2):
@@ -168,9 +168,9 @@ def test_an_object_without_a_class_is_ignored_and_listed(sbd, categories, came):
     assert sample.classes.tolist() == [15, 2]
     assert (sample.ignore == (OBJECTS == 3)).all()
     assert [str(problem) for problem in source.problems] == [
-        f"{sbd / 'inst' / '2008_000003.mat'}: object 3: has {came}; ignored"
+        f"{sbd / 'inst' / '2008_000003.mat'}: object 3: has {got}; ignored"
     ]
-    with pytest.raises(DataError, match=f"object 3: has {came}"):
+    with pytest.raises(DataError, match=f"object 3: has {got}"):
         SbdSource(sbd, strict=True).read(0)
 
 
@@ -181,7 +181,7 @@ def test_categories_of_objects_without_pixels_leave_no_gap(sbd):
     assert sample.labels.max() == 2
 
 
-def test_a_damaged_picture_and_a_damaged_annotation_are_named(sbd):
+def test_a_damaged_image_and_a_damaged_annotation_are_named(sbd):
     source = SbdSource(sbd)
     (sbd / "img" / "2008_000003.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(DataError, match=r"img/2008_000003\.jpg"):
@@ -200,7 +200,7 @@ def test_a_damaged_picture_and_a_damaged_annotation_are_named(sbd):
         ({"GTinst": {"Segmentation": "text", "Categories": CATEGORIES}}, r"GTinst\.Segmentation holds no numbers"),
         (
             {"GTinst": {"Segmentation": np.zeros((3, 4, 2)), "Categories": CATEGORIES}},
-            r"Segmentation: expected whole numbers height x width from 0, came float64 \(3, 4, 2\)",
+            r"Segmentation: expected whole numbers height x width from 0, got float64 \(3, 4, 2\)",
         ),
         ({"GTinst": {"Segmentation": OBJECTS - 1.5, "Categories": CATEGORIES}}, "Segmentation: expected whole numbers"),
         ({"GTinst": {"Segmentation": OBJECTS, "Categories": [-1.0, np.nan]}}, "Categories: expected whole numbers"),

@@ -17,7 +17,7 @@ NAMES = {"train": ["2007_000032", "2007_000039"], "val": ["2007_000033"]}
 
 
 def save_palette(path, indices):
-    """A palette picture whose colours differ from its indices, as VOC's do."""
+    """A palette image whose colours differ from its indices, as VOC's do."""
     picture = Image.fromarray(np.asarray(indices, dtype=np.uint8), mode=None).convert("P")
     picture.putpalette([(17 * index + part) % 256 for index in range(256) for part in range(3)])
     picture.putdata(np.asarray(indices, dtype=np.uint8).ravel().tolist())
@@ -100,10 +100,10 @@ def test_a_folder_that_is_not_vocs_is_refused(voc, part):
 def test_a_list_that_is_missing_empty_or_no_text_is_named(voc):
     path = voc / "ImageSets" / "Segmentation" / "val.txt"
     path.write_text("\n\n")
-    with pytest.raises(DataError, match=r"val\.txt: names no picture"):
+    with pytest.raises(DataError, match=r"val\.txt: names no image"):
         VocSource(voc, "val")
     path.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match=r"val\.txt: cannot be read as a list of pictures"):
+    with pytest.raises(DataError, match=r"val\.txt: cannot be read as a list of images"):
         VocSource(voc, "val")
     path.unlink()
     with pytest.raises(DataError, match=r"val\.txt: no such file"):
@@ -113,7 +113,7 @@ def test_a_list_that_is_missing_empty_or_no_text_is_named(voc):
 @pytest.mark.parametrize(
     "file", ["JPEGImages/2007_000039.jpg", "SegmentationObject/2007_000039.png", "SegmentationClass/2007_000039.png"]
 )
-def test_a_picture_without_one_of_its_files_is_left_out_and_listed(voc, file, caplog):
+def test_a_image_without_one_of_its_files_is_left_out_and_listed(voc, file, caplog):
     (voc / file).unlink()
     with caplog.at_level(logging.WARNING):
         source = VocSource(voc)
@@ -132,7 +132,7 @@ def test_names_that_are_none_or_stand_twice_are_listed(voc):
     assert len(source) == 1
     assert [problem.item for problem in source.problems] == ["line 2", "line 3", "2009_999999"]
     path.write_text("2009_999999\n")
-    with pytest.raises(DataError, match=r"none of its pictures is there with its annotation; .*2009_999999"):
+    with pytest.raises(DataError, match=r"none of its images is there with its annotation; .*2009_999999"):
         VocSource(voc, "train")
 
 
@@ -149,7 +149,7 @@ def test_an_object_without_a_class_is_ignored_and_listed_once(voc):
         VocSource(voc, strict=True).read(0)
 
 
-def test_a_picture_without_objects_and_border_has_nothing_to_ignore(voc):
+def test_a_image_without_objects_and_border_has_nothing_to_ignore(voc):
     for part in ("SegmentationObject", "SegmentationClass"):
         save_palette(voc / part / "2007_000032.png", np.zeros((3, 6)))
     sample = VocSource(voc).read(0)

@@ -35,7 +35,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_outlines_are_read_in_the_order_of_pictures_and_lines(folder):
+def test_outlines_are_read_in_the_order_of_images_and_lines(folder):
     source = YoloSource(folder)
     assert [source.name(index) for index in range(len(source))] == ["a", "b"]
     assert source.class_names == ("leaf", "stem")
@@ -78,7 +78,7 @@ def test_parts_may_hold_images_and_labels_themselves(tmp_path):
     assert source.class_names == ("0", "1", "2")
 
 
-def test_a_picture_without_a_text_file_has_no_objects(folder):
+def test_a_image_without_a_text_file_has_no_objects(folder):
     save(folder / "images" / "empty.jpg")
     source = YoloSource(folder)
     assert source.name(2) == "empty"
@@ -117,10 +117,10 @@ def test_a_line_that_cannot_be_used_is_a_problem_with_file_and_line(folder, line
         YoloSource(folder, strict=True)
 
 
-def test_an_outline_that_leaves_the_picture_is_cut_and_named(folder):
+def test_an_outline_that_leaves_the_image_is_cut_and_named(folder):
     (folder / "labels" / "a.txt").write_text("0 -0.5 0 0.5 0 0.5 1 -0.5 1\n")
     source = YoloSource(folder)
-    assert "line 1: leaves the picture; cut at its edge" in str(source.problems[0])
+    assert "line 1: leaves the image; cut at its edge" in str(source.problems[0])
     assert source.read(0).labels.sum() == 10 * 10
 
 
@@ -135,7 +135,7 @@ def test_objects_covered_wholly_or_outside_are_problems_when_they_are_read(folde
     assert len(source.read(0).classes) == 1
     said = [str(problem) for problem in source.problems]
     assert any("line 2: is covered by other objects wholly" in one for one in said)
-    assert any("line 3: lies outside the picture" in one for one in said)
+    assert any("line 3: lies outside the image" in one for one in said)
 
 
 def test_an_object_smaller_than_a_pixel_keeps_one(folder):
@@ -143,21 +143,21 @@ def test_an_object_smaller_than_a_pixel_keeps_one(folder):
     assert YoloSource(folder).read(0).labels.sum() == 1
 
 
-def test_text_that_is_none_leaves_its_picture_out(folder):
+def test_text_that_is_none_leaves_its_image_out(folder):
     (folder / "labels" / "a.txt").write_bytes(b"\xff\xfe\x00")
     source = YoloSource(folder)
     assert [source.name(index) for index in range(len(source))] == ["b"]
     assert "a.txt: cannot be read" in str(source.problems[0])
 
 
-def test_labels_without_a_picture_and_pictures_of_one_stem_are_problems(folder):
+def test_labels_without_a_image_and_images_of_one_stem_are_problems(folder):
     (folder / "labels" / "gone.txt").write_text("")
     (folder / "labels" / "classes.txt").write_text("leaf\nstem\n")
     save(folder / "images" / "a.bmp")
     said = sorted(str(problem) for problem in YoloSource(folder).problems)
     assert len(said) == 2
     assert "a.png: has the same labels as a.bmp" in said[0]
-    assert "gone.txt: has no picture" in said[1]
+    assert "gone.txt: has no image" in said[1]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_folders_of_other_kinds_are_refused(tmp_path):
         YoloSource(tmp_path)
 
 
-def test_a_damaged_picture_is_named_when_it_is_read(folder):
+def test_a_damaged_image_is_named_when_it_is_read(folder):
     (folder / "images" / "a.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(DataError, match=r"images/a\.png"):
         YoloSource(folder).read(0)
@@ -271,7 +271,7 @@ def test_pixels_to_ignore_are_lost_with_a_warning(tmp_path, caplog):
     assert "hard: has pixels to ignore; they become background" in caplog.text
 
 
-def test_coordinates_of_a_picture_of_any_size_are_exact_enough():
+def test_coordinates_of_a_image_of_any_size_are_exact_enough():
     box = (7, 99_990, 9, 99_993)
     text = encode_yolo(Instances((20, 100_000), [Instance(box, np.ones((2, 3), dtype=bool), class_id=3)])).decode()
     numbers = [float(word) for word in text.split()[1:]]

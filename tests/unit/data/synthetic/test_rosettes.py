@@ -20,7 +20,7 @@ def _largest_part_shares(labels: np.ndarray) -> list[float]:
     return shares
 
 
-def test_the_default_picture_has_the_size_and_types_of_cvppp_a1():
+def test_the_default_image_has_the_size_and_types_of_cvppp_a1():
     rosette = make_rosette(0)
     assert rosette.image.shape == (500, 530, 3)
     assert rosette.image.dtype == np.uint8
@@ -72,7 +72,7 @@ def test_the_asked_count_comes_out(num_leaves):
         np.testing.assert_array_equal(np.unique(labels), np.arange(num_leaves + 1))
 
 
-def test_twenty_leaves_fit_even_into_the_smallest_picture():
+def test_twenty_leaves_fit_even_into_the_smallest_image():
     for seed in range(4):
         labels = make_rosette(seed, height=64, width=64, num_leaves=20).labels
         assert np.bincount(labels.ravel(), minlength=21).min() >= MIN_VISIBLE_PIXELS
@@ -136,7 +136,7 @@ def test_each_leaf_is_green(rosettes):
     assert np.mean(green) > 0.98
 
 
-def test_pictures_are_neither_flat_nor_clipped(rosettes):
+def test_images_are_neither_flat_nor_clipped(rosettes):
     for rosette in rosettes:
         assert rosette.image[rosette.labels > 0].std() > 8
         assert np.mean(rosette.image == 255) < 0.01
@@ -158,6 +158,6 @@ def test_bad_arguments_are_named(arguments, words):
         make_rosette(**{"seed": 0, **arguments})
 
 
-def test_more_leaves_than_a_small_picture_can_show_is_an_error():
+def test_more_leaves_than_a_small_image_can_show_is_an_error():
     with pytest.raises(ConfigError, match="did not fit into 64 x 64"):
         make_rosette(0, height=64, width=64, num_leaves=40)

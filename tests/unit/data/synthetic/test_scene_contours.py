@@ -103,16 +103,16 @@ def test_parts_together_cover_as_painting_one_over_the_other_does():
     np.testing.assert_allclose(drawing.alpha, 1 - np.prod(1 - drawing.coverage, axis=0), atol=1e-6)
 
 
-def test_the_window_cuts_what_lies_outside_the_picture():
+def test_the_window_cuts_what_lies_outside_the_image():
     parts = [Part((box(0.0, 0.0, 1.0, 1.0),), MAIN)]
-    picture = np.zeros((20, 30), dtype=int)
+    image = np.zeros((20, 30), dtype=int)
     for center, pixels in (((0.0, 0.0), 16), ((20.0, 15.0), 32), ((-90.0, 5.0), 0), ((9.0, 300.0), 0)):
         drawing = draw(parts, 8.0, 0.0, False, center, False, margin=3)
-        inside, part = drawing.window(*picture.shape)
-        assert picture[inside].shape == drawing.mask[part].shape
+        inside, part = drawing.window(*image.shape)
+        assert image[inside].shape == drawing.mask[part].shape
         assert drawing.mask[part].sum() == pixels
     inside, part = draw(parts, 8.0, 0.0, False, (0.0, 0.0), False).window(20, 30, shift=(2, 1))
-    assert picture[inside].shape == (7, 6)
+    assert image[inside].shape == (7, 6)
 
 
 def test_bones_hang_down_and_swing_forward():

@@ -10,9 +10,9 @@ from seriatim.core.errors import ConfigError
 from seriatim.data.catalogue import open_source
 from seriatim.data.synthetic.scene_forms import CLASS_NAMES
 from seriatim.data.synthetic.scenes import (
+    MAX_OBJECTS,
     MIN_VISIBLE_PIXELS,
     MIN_VISIBLE_SHARE,
-    MOST_OBJECTS,
     Scene,
     _arrange,
     _draw_plan,
@@ -110,7 +110,7 @@ def test_a_nearer_thing_takes_its_pixels_from_a_farther_one():
 
 def test_counts_and_sizes_are_varied(scenes):
     counts = [len(scene.objects) for scene in scenes]
-    assert max(counts) <= MOST_OBJECTS
+    assert max(counts) <= MAX_OBJECTS
     assert min(counts) == 1
     assert len(set(counts)) >= 8
     sides = np.array([max(y1 - y0, x1 - x0) for scene in scenes for y0, x0, y1, x1 in (o.box for o in scene.objects)])
@@ -164,7 +164,7 @@ def test_objects_can_be_seen(scenes):
     assert np.mean(np.array(differences) < 0.1) < 0.1
 
 
-def test_pictures_are_neither_flat_nor_clipped(scenes):
+def test_images_are_neither_flat_nor_clipped(scenes):
     assert np.mean([scene.image.std() > 8 for scene in scenes]) == 1
     assert np.mean([np.mean(scene.image == 255) for scene in scenes]) < 0.05
 

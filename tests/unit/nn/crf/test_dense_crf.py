@@ -136,7 +136,7 @@ def test_a_label_that_cannot_be_never_is():
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_pictures_have_any_number_of_channels(channels):
+def test_images_have_any_number_of_channels(channels):
     image, unary = torch.rand(channels, 12, 13, generator=torch.Generator().manual_seed(0)), random(2, 12, 13)
     grey = image[:1].expand(channels, -1, -1)
     crf = DenseCRF(10.0, 40.0, 2.0).requires_grad_(False)
@@ -146,7 +146,7 @@ def test_pictures_have_any_number_of_channels(channels):
 
 
 @pytest.mark.parametrize("learns", [True, False])
-def test_a_batch_is_refined_picture_by_picture(learns):
+def test_a_batch_is_refined_image_by_image(learns):
     images, unary = torch.stack([picture(20, top) for top in (0, 90, 180)]), random(3, 4, 20, 20)
     crf = DenseCRF().requires_grad_(learns)
     out = crf(unary, images)

@@ -24,11 +24,11 @@ def gaussian(features):
     return torch.exp(-(differences**2).sum(dim=2) / 2)
 
 
-def picture_features(size, theta_alpha, theta_beta, top=100):
-    picture = torch.from_numpy(data.immunohistochemistry()[top : top + size, 100 : 100 + size].copy()).double()
+def image_features(size, theta_alpha, theta_beta, top=100):
+    image = torch.from_numpy(data.immunohistochemistry()[top : top + size, 100 : 100 + size].copy()).double()
     rows, columns = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="ij")
     places = torch.stack((rows, columns), dim=2) / theta_alpha
-    return torch.cat((picture / theta_beta, places), dim=2).reshape(-1, 5)
+    return torch.cat((image / theta_beta, places), dim=2).reshape(-1, 5)
 
 
 def blocks_of_labels(size, labels=5):
@@ -154,15 +154,15 @@ def test_a_dense_cloud_has_the_mass_of_the_gaussian(dims):
 
 @pytest.mark.parametrize("thetas", [(49.0, 5.0), (160.0, 3.0), (80.0, 13.0)])
 @pytest.mark.parametrize("top", [0, 200])
-def test_the_filter_is_within_12_percent_of_brute_force_on_a_picture(thetas, top):
-    features = picture_features(48, *thetas, top)
+def test_the_filter_is_within_12_percent_of_brute_force_on_a_image(thetas, top):
+    features = image_features(48, *thetas, top)
     exact = gaussian(features)
     values = blocks_of_labels(48)
     truth = exact @ values / exact.sum(dim=1, keepdim=True)
     assert relative_error(PermutohedralLattice(features).filter(values), truth) < 0.12
 
 
-def test_a_batch_is_filtered_picture_by_picture():
+def test_a_batch_is_filtered_image_by_image():
     features, values = random(3, 40, 2), random(3, 40, 2, seed=1)
     for method in METHODS:
         batch = PermutohedralLattice(features, method=method).filter(values)

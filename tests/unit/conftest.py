@@ -13,7 +13,7 @@ from seriatim.core.instances import Instance, Instances
 from seriatim.inference.model_folder import ModelDescription
 from seriatim.models import catalogue
 from seriatim.models.rsis import RSISConfig, StepOutput
-from seriatim.results.segmented import SegmentedPicture
+from seriatim.results.segmented import SegmentedImage
 
 TINY = {
     "encoder": "resnet18",
@@ -70,7 +70,7 @@ class OracleState(NamedTuple):
 
 
 class Oracle(nn.Module):
-    """Finds the bright patches of a picture without fault, one a step, from top to bottom."""
+    """Finds the bright patches of a image without fault, one a step, from top to bottom."""
 
     def __init__(self):
         super().__init__()
@@ -157,4 +157,4 @@ def hard():
 
 
 def segmented(pixels, instances, class_names=("leaf", "stem"), stem="photo", folder=Path("out")):
-    return SegmentedPicture(f"{stem}.png", stem, folder, pixels, instances, class_names)
+    return SegmentedImage(f"{stem}.png", stem, folder, pixels, instances, class_names)
