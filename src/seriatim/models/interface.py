@@ -1,0 +1,101 @@
+"""What every model promises; training, the predictor and the tests know no model by name.
+
+losses              the weighted terms of the loss of one batch                     one training step of any of the systems
+parameter_groups    the parameters by name of their group                           each with its own learning rate in a recipe
+detect              the objects of a batch of images in the order found             all that the predictor calls
+diameter_estimator  the diameters of the objects of a batch, or None                for `preparation.diameter`
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from seriatim.core.batch import Batch, Prompts
+from seriatim.core.config import Config
+from seriatim.core.instances import Instance
+
+
+class ModelConfig(Config):
+    """The settings that every model has."""
+
+    input_channels: Literal[1, 3, 4] = 3
+    """Channels of the image."""
+    num_classes: int | None = None
+    """Classes of objects; None where the model tells none apart."""
+    mask_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """A pixel with at least this probability belongs to the mask."""
+
+
+class Found(NamedTuple):
+    """An object of one image of a batch.
+
+    Attributes:
+        image: number of the image in the batch.
+        instance: the object, in pixels of the image that the model sees.
+        probs: probability that a pixel belongs to it, of the whole image; the mask holds those of at least `config.mask_threshold`.
+    """
+
+    image: int
+    instance: Instance
+    probs: Float[Tensor, "height width"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingContext:
+    """What a training step depends on beside the batch and the weights.
+
+    Attributes:
+        generator: source of all randomness, on the CPU.
+        num_objects: the curriculum's number of objects; None for all.
+    """
+
+    generator: torch.Generator
+    num_objects: int | None = None
+
+
+class Model(Protocol):
+    """A network of the catalogue; also a `torch.nn.Module`."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Everything that fixes the network."""
+        ...
+
+    @property
+    def diameter_estimator(self) -> "Callable[[Float[Tensor, 'batch channels height width']], np.ndarray] | None":
+        """Gives the diameters in pixels of all objects of a batch of images; None for a model that does not estimate them."""
+        ...
+
+    def losses(self, batch: Batch, weights: Any, context: TrainingContext) -> dict[str, Float[Tensor, ""]]:
+        """The weighted terms of the loss of one batch.
+
+        Args:
+            batch: images and truth.
+            weights: of the terms, of the model's objective config.
+            context: curriculum and randomness.
+        """
+        ...
+
+    def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        """Every parameter once, by the name of its group; the first group takes the recipe's `optimizer.learning_rate`."""
+        ...
+
+    def detect(
+        self, images: Float[Tensor, "batch channels height width"], prompts: Sequence[Prompts] | None = None
+    ) -> Iterator[Found]:
+        """The objects of every image, each image's in the order found, each as soon as it is known.
+
+        Args:
+            images: values in 0..1, on the device of the network.
+            prompts: boxes or points of every image, for a model that takes them.
+
+        Raises:
+            ConfigError: if the model needs prompts and there are none, or takes none.
+        """
+        ...
