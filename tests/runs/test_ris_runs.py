@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from seriatim.core.platform import VARIABLE
 from seriatim.core.tensor_files import load_tensors
 from seriatim.data.catalogue import open_source
 from seriatim.data.readers.voc import CLASS_NAMES
@@ -24,7 +25,6 @@ from seriatim.models import catalogue
 from seriatim.models.ris import RIS, RISConfig, decode
 from seriatim.training.checkpoint import checkpoints
 from seriatim.training.loop import StoppedBySignal, train
-from seriatim.training.processor import VARIABLE
 from seriatim.training.recipe import Recipe, load_recipe
 
 
