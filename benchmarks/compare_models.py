@@ -16,7 +16,7 @@ import torch
 from thresholds import command_line
 
 from seriatim.data.catalogue import open_source
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.inference.predictor import load
 from seriatim.metrics import Example, evaluate

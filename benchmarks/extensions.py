@@ -16,7 +16,8 @@ import numpy as np
 
 from seriatim.data.batches import Crops
 from seriatim.data.preparation import PreparationConfig
-from seriatim.data.samples import Sample, Source
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.model_folder import read_model_folder
 from seriatim.inference.predictor import Predictor
@@ -32,7 +33,7 @@ VARIANTS = {
 }
 
 
-class CropSource:
+class CropSource(Source):
     """The first validation crops, as a data set."""
 
     class_names = ("object",)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.model_folder import ModelDescription, read_model_folder

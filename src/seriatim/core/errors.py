@@ -4,7 +4,7 @@
     ├── ConfigError (also ValueError)       a setting, name or argument that cannot be used
     ├── ShapeError (also ValueError)        an array whose shape or dtype does not fit
     ├── DataError                           a data set or annotation that is damaged or missing
-    ├── ImageError                          a image that cannot be read
+    ├── ImageError                          an image that cannot be read
     ├── CheckpointError                     weights or a checkpoint that are damaged or do not fit
     ├── TrainingDivergedError               a loss that is no longer a number
     └── MissingExtraError (also ImportError) an optional package that is not installed
@@ -33,7 +33,7 @@ class DataError(SeriatimError):
 
 
 class ImageError(SeriatimError):
-    """A image that cannot be read."""
+    """An image that cannot be read."""
 
 
 class CheckpointError(SeriatimError):

@@ -225,7 +225,7 @@ class Instances:
             if not isinstance(code, dict):
                 raise DataError(f"{where}: expected a run-length code, got {type(code).__name__}")
             if not isinstance(code.get("size"), Sequence) or tuple(code["size"]) != tuple(size):
-                raise DataError(f"{where}: is of a image of {code.get('size')} pixels, expected {list(size)}")
+                raise DataError(f"{where}: is of an image of {code.get('size')} pixels, expected {list(size)}")
             box, mask = rle.decode(code, where)
             try:
                 score, class_id = float(annotation.get("score", 1.0)), int(annotation.get("category_id", 0))
@@ -233,3 +233,12 @@ class Instances:
                 raise DataError(f"{where}: score or category_id is no number ({error})") from None
             found.append(Instance(box, mask, score=score, class_id=class_id, step=index))
         return cls(size, found)
+
+
+def class_name(class_id: int, class_names: Sequence[str]) -> str:
+    """The name of a class, counted from 1, or its number where it has none.
+
+    >>> class_name(1, ["leaf"]), class_name(2, ["leaf"])
+    ('leaf', 'class 2')
+    """
+    return class_names[class_id - 1] if 1 <= class_id <= len(class_names) else f"class {class_id}"
