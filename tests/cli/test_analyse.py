@@ -30,9 +30,9 @@ def ris(tmp_path_factory):
     return folder
 
 
-def test_the_states_of_a_image_become_figures_and_numbers(run, pictures, ris, tmp_path):
+def test_the_states_of_a_image_become_figures_and_numbers(run, images, ris, tmp_path):
     words = ("--model", ris, "--out", tmp_path / "s.png", "--features", tmp_path / "f.pdf", "--json", tmp_path / "n")
-    code, out, err = run("analyse", "states", pictures / "a.png", *words)
+    code, out, err = run("analyse", "states", images / "a.png", *words)
     assert (code, err) == (0, "")
     assert len(out.splitlines()) == 4
     with Image.open(tmp_path / "s.png") as figure:
@@ -42,9 +42,9 @@ def test_the_states_of_a_image_become_figures_and_numbers(run, pictures, ris, tm
     assert (told["network"], len(told["steps"])) == ("ris", 3)
 
 
-def test_the_states_of_rsis_are_drawn_too_and_numbers_go_to_stdout(run, pictures, model, tmp_path):
+def test_the_states_of_rsis_are_drawn_too_and_numbers_go_to_stdout(run, images, model, tmp_path):
     words = ("--model", model, "--out", tmp_path / "s.png", "--steps", "1", "--json", "-")
-    code, out, _ = run("analyse", "states", pictures / "a.png", *words)
+    code, out, _ = run("analyse", "states", images / "a.png", *words)
     assert code == 0
     assert [step["step"] for step in json.loads(out)["steps"]] == [1]
 
@@ -74,8 +74,8 @@ def test_a_large_image_says_which_tile_is_shown(run, ris, tmp_path):
         (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--predictions", "TMP/none.json"), 1),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_leaves_no_figure(run, words, code, pictures, ris, data, tmp_path):
-    names = {"IMAGE": pictures / "a.png", "MODEL": ris, "DATA": data, "TMP": tmp_path}
+def test_what_cannot_be_done_is_one_line_and_leaves_no_figure(run, words, code, images, ris, data, tmp_path):
+    names = {"IMAGE": images / "a.png", "MODEL": ris, "DATA": data, "TMP": tmp_path}
     for name, path in names.items():
         words = [word.replace(name, str(path)) for word in words]
     done, out, err = run("analyse", *words)

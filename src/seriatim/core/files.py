@@ -29,6 +29,18 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and the folders above it, where they are missing.
+
+    Raises:
+        FileWriteError: if that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileWriteError(f"{folder}: could not make the folder: {error.strerror or error}") from error
+
+
 def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files of a `write_atomically` that was killed."""
     for path in folder.glob(".*.part"):

@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, StoppedBySignal, TrainingDivergedError
-from seriatim.core.platform import denormals_as_zero
+from seriatim.core.platform import avoid_matrix_tiles, denormals_as_zero
 from seriatim.data.batches import Batch, Crops, batches
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, load_weights, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.inference.zoo import find_model_folder
 from seriatim.models import catalogue
 from seriatim.training.checkpoint import RunState, checkpoints, load_newest, save_checkpoint
-from seriatim.training.processor import avoid_matrix_tiles
 from seriatim.training.recipe import Recipe, StageConfig
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import Splits, check_classes, open_splits
