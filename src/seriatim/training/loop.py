@@ -17,10 +17,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
+from seriatim.core.batch import Batch
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, StoppedBySignal, TrainingDivergedError
 from seriatim.core.platform import avoid_matrix_tiles, denormals_as_zero
-from seriatim.data.batches import Batch, Crops, batches
+from seriatim.data.batches import Crops, batches
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, load_weights, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.inference.zoo import find_model_folder

@@ -29,7 +29,7 @@ def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(run):
         "samples",
     ]
     environment = json.loads((run.path / "environment.json").read_text())
-    assert {"python", "processors", "commit", "packages"} <= set(environment)
+    assert {"command", "python", "cores", "commit", "packages"} <= set(environment)
     assert environment["packages"]["torch"]
     run.check_resumable(recipe_of())
 
