@@ -7,16 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from seriatim.core.errors import SeriatimError
 from seriatim.core.instances import Instance, Instances, class_name
 from seriatim.core.shapes import Size
 
 File = tuple[str, bytes]
 """Where a file goes, below the folder of results, and what is in it."""
-
-
-class FormatLimitError(SeriatimError):
-    """A image whose objects a format cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,11 +297,11 @@ def test_random_text_is_decoded_or_refused():
         ({"id": 8, "segmentation": {"size": 4, "counts": [20]}}, "annotation 8: is of an image"),
         (
             {"id": 8, "segmentation": {"size": [4, 4], "counts": [16]}, "score": None},
-            "annotation 8: score or category_id",
+            "annotation 8: score or category_id is not a number",
         ),
         (
             {"id": 8, "segmentation": {"size": [4, 4], "counts": [16]}, "category_id": "cat"},
-            "annotation 8: score or category_id",
+            "annotation 8: score or category_id is not a number",
         ),
     ],
 )
