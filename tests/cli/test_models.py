@@ -5,7 +5,7 @@ from seriatim.inference import zoo
 
 @pytest.fixture(autouse=True)
 def shipped(tmp_path, monkeypatch, model):
-    monkeypatch.setattr(zoo, "_ZOO", tmp_path)
+    monkeypatch.setattr(zoo, "ZOO", tmp_path)
     (tmp_path / "tiny").symlink_to(model)
     (tmp_path / "not-a-model").mkdir()
 
