@@ -1,23 +1,30 @@
 """`seriatim models`: what ships, what each model is, and a new zoo model from a run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+
+class _ListByDefault(TyperGroup):
+    """Runs `list` where no command is given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["list"])
+
 
 app = typer.Typer(
+    cls=_ListByDefault,
     add_completion=False,
     rich_markup_mode=None,
-    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback()
-def models(context: typer.Context) -> None:
-    """List the models that ship, show one, or make one from a run."""
-    if context.invoked_subcommand is None:
-        list_models()
+def models() -> None:
+    """List the models that ship (the default), show one, or make one from a run."""
 
 
 @app.command("list")

@@ -207,12 +207,19 @@ Validations of the run:
 
 {scores}
 
-    seriatim evaluate --data {without_machine_paths(recipe.data.test or recipe.data.source)} --model {name} --protocol {recipe.validation.protocol} --json FILE
+    seriatim evaluate {_test_words(recipe)} --model {name} --protocol {recipe.validation.protocol} --json FILE
 
 ## Limits
 
 It is measured on images like those of its training at best; how it does on others has not been measured.
 """
+
+
+def _test_words(recipe: Recipe) -> str:
+    """The options of `seriatim evaluate` that choose the test images."""
+    if recipe.data.test is not None:
+        return f"--data {without_machine_paths(recipe.data.test)}"
+    return f"--data {without_machine_paths(recipe.data.source)} --recipe RUN/config.toml --part test"
 
 
 def _rule(recipe: Recipe, picked: Mapping[str, Any] | None) -> str:
