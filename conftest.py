@@ -1,4 +1,4 @@
-"""For every test and doctest, those of `src` too: see `seriatim.training.processor`."""
+"""For every test and doctest, those of `src` too: see `seriatim.core.platform`."""
 
 import pytest
 
@@ -7,6 +7,6 @@ import pytest
 def pytest_configure() -> None:
     """Set the environment before anything is computed."""
     # Not imported at the top: jaxtyping's plugin must be set up before the package is imported.
-    from seriatim.training.processor import avoid_matrix_tiles
+    from seriatim.core.platform import avoid_matrix_tiles
 
     avoid_matrix_tiles()

@@ -24,12 +24,11 @@ import torch
 from thresholds import command_line
 from torch import Tensor
 
-from seriatim.core.platform import denormals_as_zero
+from seriatim.core.platform import avoid_matrix_tiles, denormals_as_zero
 from seriatim.data.batches import Crops, batches
 from seriatim.models import catalogue
 from seriatim.training.checkpoint import load_newest
 from seriatim.training.loop import TrainingStep
-from seriatim.training.processor import avoid_matrix_tiles
 from seriatim.training.recipe import load_recipe
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import open_splits

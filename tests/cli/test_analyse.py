@@ -30,9 +30,9 @@ def ris(tmp_path_factory):
     return folder
 
 
-def test_the_states_of_a_image_become_figures_and_numbers(run, pictures, ris, tmp_path):
+def test_the_states_of_a_image_become_figures_and_numbers(run, images, ris, tmp_path):
     words = ("--model", ris, "--out", tmp_path / "s.png", "--features", tmp_path / "f.pdf", "--json", tmp_path / "n")
-    code, out, err = run("analyse", "states", pictures / "a.png", *words)
+    code, out, err = run("analyse", "states", images / "a.png", *words)
     assert (code, err) == (0, "")
     assert len(out.splitlines()) == 4
     with Image.open(tmp_path / "s.png") as figure:
@@ -42,9 +42,9 @@ def test_the_states_of_a_image_become_figures_and_numbers(run, pictures, ris, tm
     assert (told["network"], len(told["steps"])) == ("ris", 3)
 
 
-def test_the_states_of_rsis_are_drawn_too_and_numbers_go_to_stdout(run, pictures, model, tmp_path):
+def test_the_states_of_rsis_are_drawn_too_and_numbers_go_to_stdout(run, images, model, tmp_path):
     words = ("--model", model, "--out", tmp_path / "s.png", "--steps", "1", "--json", "-")
-    code, out, _ = run("analyse", "states", pictures / "a.png", *words)
+    code, out, _ = run("analyse", "states", images / "a.png", *words)
     assert code == 0
     assert [step["step"] for step in json.loads(out)["steps"]] == [1]
 
@@ -66,6 +66,9 @@ def test_a_large_image_says_which_tile_is_shown(run, ris, tmp_path):
         (("states", "IMAGE", "--model", "MODEL", "--out", "TMP/none/s.png"), 2),
         (("states", "IMAGE", "--model", "nowhere", "--out", "TMP/s.png"), 2),
         (("states", "TMP/none.png", "--model", "MODEL", "--out", "TMP/s.png"), 1),
+        (("order", "--data", "folder:DATA"), 2),
+        (("order", "--data", "folder:DATA", "--model", "MODEL", "--predictions", "x"), 2),
+        (("order", "--data", "folder:DATA", "--predictions", "TMP"), 1),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o"), 2),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--model", "MODEL", "--predictions", "x"), 2),
         (("failures", "--data", "folder:DATA", "--out", "IMAGE", "--model", "MODEL"), 2),
@@ -74,14 +77,37 @@ def test_a_large_image_says_which_tile_is_shown(run, ris, tmp_path):
         (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--predictions", "TMP/none.json"), 1),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_leaves_no_figure(run, words, code, pictures, ris, data, tmp_path):
-    names = {"IMAGE": pictures / "a.png", "MODEL": ris, "DATA": data, "TMP": tmp_path}
+def test_what_cannot_be_done_is_one_line_and_leaves_no_figure(run, words, code, images, ris, data, tmp_path):
+    names = {"IMAGE": images / "a.png", "MODEL": ris, "DATA": data, "TMP": tmp_path}
     for name, path in names.items():
         words = [word.replace(name, str(path)) for word in words]
     done, out, err = run("analyse", *words)
     assert (done, out, err.count("\n")) == (code, "", 1)
     assert not list(tmp_path.glob("**/s.*"))
     assert not list(tmp_path.glob("**/failures.*"))
+
+
+def test_the_order_of_objects_is_a_table_and_json(run, data, tmp_path):
+    labels = np.zeros((40, 60), dtype=np.uint16)
+    labels[5:15, 5:15] = 1
+    Image.fromarray(labels).save(data / "labels" / "two.png")
+    words = ("analyse", "order", "--data", f"folder:{data}", "--predictions", data / "labels")
+    code, out, _ = run(*words, "--json", tmp_path / "order.json")
+    assert code == 0
+    assert [line.split()[-1] for line in out.splitlines()] == ["1", "-1.0000", "-1.0000", "-1.0000"]
+    told = json.loads((tmp_path / "order.json").read_text())
+    numbers = {"right_to_left": -1.0, "bottom_to_top": -1.0, "large_to_small": -1.0}
+    kept = {"data": f"folder:{data}", "predictions": str(data / "labels")}
+    assert told == {**kept, **numbers, "num_images": 1, "num_left_out": 1}
+    code, out, _ = run(*words, "--limit", 1, "--json", "-")
+    assert (code, json.loads(out)["num_left_out"]) == (0, 0)
+
+
+def test_the_order_of_a_model_is_that_of_its_steps(run, data, ris):
+    code, out, _ = run("analyse", "order", "--data", f"folder:{data}", "--model", ris, "--json", "-")
+    told = json.loads(out)
+    assert code == 0
+    assert told["num_images"] + told["num_left_out"] == 2
 
 
 def test_perfect_predictions_have_no_failures(run, data, tmp_path):

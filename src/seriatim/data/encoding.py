@@ -3,7 +3,7 @@
 import io
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tifffile
@@ -17,9 +17,6 @@ MAX_16_BIT = 65_535
 """Objects that a PNG can number."""
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and the number of all."""
 
 
 def file_stems(source: Source) -> list[str]:
@@ -72,10 +69,16 @@ def encode_label_map(labels: Int32[np.ndarray, "height width"]) -> tuple[str, by
     return ".tif", file.getvalue()
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
-    """The pixels as PNG."""
+def encode_png(image: np.ndarray | Image.Image, compress_level: int = 3) -> bytes:
+    """The pixels as PNG; the same pixels give the same bytes.
+
+    Args:
+        image: pixels of a type that PNG holds, or a Pillow image.
+        compress_level: from 0 (fast) to 9 (small).
+    """
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", compress_level=3)
+    pillow_image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    pillow_image.save(file, format="PNG", compress_level=compress_level)
     return file.getvalue()
 
 

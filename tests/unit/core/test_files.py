@@ -4,7 +4,8 @@ import os
 import pytest
 
 from seriatim.core import files
-from seriatim.core.files import FileWriteError, remove_temporary_files, write_atomically
+from seriatim.core.errors import FileWriteError
+from seriatim.core.files import make_folder, remove_temporary_files, write_atomically
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -94,3 +95,12 @@ def test_temporary_files_are_removed_and_nothing_else(tmp_path):
     remove_temporary_files(tmp_path)
     remove_temporary_files(tmp_path / "nothing")
     assert sorted(os.listdir(tmp_path)) == sorted(keep)
+
+
+def test_a_folder_is_made_with_those_above_it_or_refused_by_name(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileWriteError, match="below: could not make the folder: Not a directory"):
+        make_folder(tmp_path / "file" / "below")

@@ -12,7 +12,8 @@ import numpy as np
 
 from seriatim.core.errors import DataError, ImageError
 from seriatim.core.files import write_atomically
-from seriatim.data.encoding import Progress, encode_image, encode_label_map, file_stems, logger, warn_of_losses
+from seriatim.core.progress import Progress
+from seriatim.data.encoding import encode_image, encode_label_map, file_stems, logger, warn_of_losses
 from seriatim.data.images import SUFFIXES, read_label_map, read_pixels, to_float_image
 from seriatim.data.problems import Problems
 from seriatim.data.readers.reading import check_size

@@ -21,8 +21,9 @@ from PIL import Image
 from seriatim.core.errors import DataError, ImageError
 from seriatim.core.files import write_atomically
 from seriatim.core.instances import Instance, Instances
+from seriatim.core.progress import Progress
 from seriatim.core.shapes import Size, box_slices
-from seriatim.data.encoding import Progress, encode_image, file_stems, name_of_class
+from seriatim.data.encoding import encode_image, file_stems, name_of_class
 from seriatim.data.images import FORMATS, MAX_PIXELS, from_pillow, read_pixels, to_float_image
 from seriatim.data.masks.outlines import MAX_COORDINATE, as_one_ring, check_ring, draw_object, instance_outlines
 from seriatim.data.masks.overlaps import lay_objects, objects_of

@@ -16,7 +16,8 @@ from jaxtyping import Float64
 from seriatim.core.errors import DataError, ImageError
 from seriatim.core.files import write_atomically
 from seriatim.core.instances import Instances
-from seriatim.data.encoding import Progress, encode_image, file_stems, warn_of_losses
+from seriatim.core.progress import Progress
+from seriatim.data.encoding import encode_image, file_stems, warn_of_losses
 from seriatim.data.images import SUFFIXES, read_pixels, to_float_image
 from seriatim.data.masks.outlines import as_one_ring, check_ring, draw_object, instance_outlines, rings_of
 from seriatim.data.masks.overlaps import lay_objects, objects_of
