@@ -27,6 +27,10 @@ class Prompts(NamedTuple):
         """No box and no point."""
         return cls(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
 
+    def to(self, device: torch.device) -> "Prompts":
+        """The same on a device."""
+        return Prompts(*(part.to(device) for part in self))
+
 
 class Batch(NamedTuple):
     """Images of one size and the truth about them.

@@ -4,14 +4,14 @@ An image is prepared, brought to the scale of the network if the model asks for 
 objects of a batch of tiles; they are placed in the image, joined across tiles, and what they share is settled by the model's rule.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from numpy.typing import ArrayLike
 from PIL import Image
 
@@ -250,9 +250,7 @@ class Predictor:
         """The objects with what they keep of shared pixels, in pixels of the image of `size`."""
         settings = self.description.inference
         found = self._joined(prepared, size, progress, prompts)
-        return resolve_overlaps(
-            found, size, settings.overlaps, settings.max_hidden, settings.min_area, settings.solid
-        )
+        return resolve_overlaps(found, size, settings.overlaps, settings.max_hidden, settings.min_area, settings.solid)
 
     def _joined(
         self,
@@ -298,7 +296,9 @@ class Predictor:
         """Number of the tile and object, as found; tiles in pixels of `prepared`, objects in pixels of the image of `size`."""
         scaled = (prepared.shape[1], prepared.shape[2])
         crops = np.stack([pad_tile(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in (tiles[one] for one in numbers)])
-        asked = None if prompts is None else [prompts.of_tile(tiles, one, scaled, size).to(self.device) for one in numbers]
+        asked = (
+            None if prompts is None else [prompts.of_tile(tiles, one, scaled, size).to(self.device) for one in numbers]
+        )
         found = self.network.detect(torch.from_numpy(crops).to(self.device), asked)
         while (one := self._next(found)) is not None:
             tile = tiles[numbers[one.image]]
@@ -338,18 +338,16 @@ def _prompts(
 ) -> ImagePrompts | None:
     if points is None and boxes is None:
         return None
-    places = np.asarray([] if points is None else points, dtype=np.float64).reshape(-1, 2) if points is None else np.asarray(points, dtype=np.float64)
+    return ImagePrompts(
+        Boxes.none() if boxes is None else Boxes.of(boxes, scores, classes),
+        np.zeros((0, 2)) if points is None else _points(points),
+    )
+
+
+def _points(points: ArrayLike) -> Float[np.ndarray, "points 2"]:
+    places = np.asarray(points, dtype=np.float64)
+    if not places.size:
+        return np.zeros((0, 2))
     if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
         raise ShapeError(f"points: expected finite (y, x) of shape (points, 2), got shape {places.shape}")
-    if boxes is None:
-        return ImagePrompts(Boxes.none(), places)
-    edges = np.asarray(boxes, dtype=np.float64)
-    count = len(edges)
-    return ImagePrompts(
-        Boxes(
-            edges.reshape(0, 4) if not edges.size else edges,
-            np.ones(count) if scores is None else np.asarray(scores, dtype=np.float64),
-            np.zeros(count, dtype=np.int64) if classes is None else np.asarray(classes, dtype=np.int64),
-        ),
-        places,
-    )
+    return places

@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from seriatim.core.instances import Instance
-from seriatim.core.shapes import Box, Size, box_slices, intersect_boxes
+from seriatim.core.shapes import Box, Size, intersect_boxes
 
 
 def plan_tiles(size: Size, tile: int, overlap: int, multiple: int = 32) -> list[list[Box]]:

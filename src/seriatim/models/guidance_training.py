@@ -16,7 +16,6 @@ from seriatim.core.batch import select_images
 from seriatim.models.guidance import OFFSET_UNIT, DenseMaps, GuidanceMemory, choose_cell
 
 
-
 class DenseTargets(NamedTuple):
     """The truth for `DenseMaps`, of the same resolution.
 
@@ -95,7 +94,6 @@ def dense_losses(maps: DenseMaps, labels: Int[Tensor, "batch height width"]) -> 
         "offset": (offset.sum(dim=1) * objects).sum() / num_object_cells,
         "diameter": (diameter * objects).sum() / num_object_cells,
     }
-
 
 
 class Teacher:

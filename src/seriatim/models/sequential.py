@@ -6,7 +6,7 @@ An image whose sequence has ended leaves the batch.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ class SequentialConfig(ModelConfig):
     """Seed guidance, an extension of this project (`models/guidance.py`); None for the paper's model."""
 
 
+@runtime_checkable
 class SequentialOutput(Protocol):
     """What a step emits for every image; a named tuple."""
 
