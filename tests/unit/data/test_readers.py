@@ -10,7 +10,7 @@ from seriatim.data.readers.cvppp import CvpppSource
 from seriatim.data.readers.folder import FolderSource
 from seriatim.data.samples import Sample
 from seriatim.data.subsets import Subset, split
-from seriatim.data.synthetic.writer import RosetteSource
+from seriatim.data.synthetic.sources import RosetteSource
 from seriatim.data.writers import write_folder
 
 
