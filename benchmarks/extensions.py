@@ -48,8 +48,9 @@ class CropSource:
         return f"crop-{index}"
 
     def read(self, index: int) -> Sample:
-        _, image, labels, classes = self.crops[index]
-        return Sample(self.name(index), image, np.maximum(labels, 0).astype(np.int32), classes, ignore=labels < 0)
+        crop = self.crops[index]
+        labels = np.maximum(crop.labels, 0).astype(np.int32)
+        return Sample(self.name(index), crop.image, labels, crop.classes, ignore=crop.labels < 0)
 
 
 def measure(overrides: list[str], iterations: int, data: str, threads: int, num_crops: int) -> dict[str, object]:

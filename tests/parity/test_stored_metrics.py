@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_api
 
+from seriatim.analysis.order import summarise_orders
+from seriatim.core.instances import Instance, Instances
 from seriatim.metrics import PROTOCOLS, Example, evaluate
-from seriatim.metrics.order import correlate_orders
 from seriatim.metrics.semantic import score_semantic
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools' decode
@@ -82,9 +83,15 @@ def class_maps(image):
     )
 
 
+def emitted(image):
+    """The predictions that have a pixel, in their order."""
+    cut_out = (Instance.from_mask(mask) for mask in image["pred_masks"])
+    return Instances(image["target_labels"].shape, [instance for instance in cut_out if instance is not None])
+
+
 def score(name, protocol):
     if protocol == "order":
-        return correlate_orders(examples_of(name))
+        return summarise_orders(map(emitted, images_of(name))).as_json()
     if protocol == "semantic":
         pairs = [class_maps(image) for image in images_of(name)]
         most = max(int(plane.max()) for pair in pairs for plane in pair)

@@ -1,1 +1,1 @@
-"""Numbers from finished runs: what a network holds in its states (`states`), and how its results fail (`failures`)."""
+"""Numbers from finished runs: orders of objects (`order`), what a network holds in its states (`states`), how results fail (`failures`)."""

@@ -1,4 +1,4 @@
-"""`seriatim analyse`: what a network holds in its states, and how its results fail."""
+"""`seriatim analyse`: what a network holds in its states, how its results fail, and in which order it emits objects."""
 
 import json
 import sys
@@ -139,6 +139,46 @@ def failures(
     _show_counts(images, targets, preds)
 
 
+@app.command()
+def order(
+    data: DataOption,
+    model: ModelOption = None,
+    predictions: PredictionsOption = None,
+    recipe: RecipeOption = None,
+    part: PartOption = Part.test,
+    limit: LimitOption = None,
+    json_file: JsonOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Compare the order in which objects are emitted with right to left, bottom to top, and large to small.
+
+    Give one of --model and --predictions. The numbers are Kendall's tau-a: 1 is exactly that order, -1 its reverse. A table goes to stdout.
+    """
+    from seriatim.analysis.order import ORDERS, collect_orders
+    from seriatim.cli.progress import Progress
+    from seriatim.core.files import write_atomically
+
+    check_one_origin("analyse order", model, predictions)
+    source = open_images(data, recipe, part, limit)
+    finder = open_finder(model, predictions, source, device, threads)
+    with Progress(len(source)) as progress:
+        numbers = collect_orders(finder, source, progress.images).as_json()
+    if json_file is not None:
+        facts = what_is_judged(data, recipe, part, model, predictions)
+        text = json.dumps({**facts, **numbers}, indent=1) + "\n"
+        if json_file == Path("-"):
+            sys.stdout.write(text)
+            return
+        write_atomically(json_file, text.encode())
+    typer.echo(
+        f"{numbers['num_images']} images of {data}; left out, with fewer than two objects: {numbers['num_left_out']}"
+    )
+    for name in ORDERS:
+        value = "-" if numbers[name] is None else f"{numbers[name]:.4f}"
+        typer.echo(f"  {name.replace('_', ' '):<16}{value:>8}")
+
+
 def model_title(given: str, network: str) -> str:
     """What a figure calls a model: the name of its folder or in the zoo, and its architecture.
 
@@ -149,8 +189,7 @@ def model_title(given: str, network: str) -> str:
 
 
 def _make_folder(folder: Path) -> None:
-    from seriatim.core.errors import ConfigError
-    from seriatim.core.files import FileWriteError
+    from seriatim.core.errors import ConfigError, FileWriteError
 
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; results need a folder")

@@ -1,6 +1,5 @@
 """`seriatim evaluate`: a model, or label maps and COCO results that any program wrote, under the official protocols."""
 
-import json
 import shlex
 import sys
 import time
@@ -68,6 +67,7 @@ def evaluate(
     from seriatim.cli.progress import Progress
     from seriatim.core.errors import ConfigError
     from seriatim.core.files import write_atomically
+    from seriatim.core.provenance import Start, result_text, with_provenance
     from seriatim.evaluation.evaluate import check_protocols, evaluate_found
 
     check_one_origin("evaluate", model, predictions)
@@ -78,7 +78,7 @@ def evaluate(
     )
     check_protocols(protocols)
     source = open_images(data, recipe, part, limit)
-    started = time.perf_counter()
+    started = Start()
     finder = open_finder(model, predictions, source, device, threads, crf)
     with Progress(len(source)) as progress:
         found = evaluate_found(finder, source, protocols, bootstrap, seed, html is not None, progress.images)
@@ -86,7 +86,7 @@ def evaluate(
         **what_is_judged(data, recipe, part, model, predictions),
         **({"crf": True} if crf else {}),
         "images": len(source),
-        "seconds": round(time.perf_counter() - started, 3),
+        "seconds": round(time.perf_counter() - started.clock, 3),
         "version": __version__,
         "class_names": list(found.class_names),
         "classes_judged": found.judges_classes,
@@ -96,7 +96,7 @@ def evaluate(
         typer.echo(
             "the predictions have no classes of the data: all objects are judged as of one class", file=sys.stderr
         )
-    text = json.dumps({**facts, **found.scores}, indent=1) + "\n"
+    text = result_text(with_provenance({**facts, **found.scores}, started))
     if json_file is not None and json_file != Path("-"):
         write_atomically(json_file, text.encode())
     if html is not None:

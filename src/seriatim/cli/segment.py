@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seriatim.cli.options import CrfOption, DeviceOption, ModelOption, ThreadsOption, load_model
-from seriatim.results.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
+from seriatim.results.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 
 if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor
-    from seriatim.results.formats import ResultFolder
+    from seriatim.results.folder import ResultFolder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -30,7 +30,7 @@ def segment(
         str,
         typer.Option(
             metavar="LIST",
-            help=f"What is written, with commas: {'; '.join(f'{name} ({what})' for name, what in FORMAT_SUMMARIES.items())}.",
+            help=f"What is written, with commas: {'; '.join(f'{name} ({entry.summary})' for name, entry in FORMATS.items())}.",
         ),
     ] = ",".join(DEFAULT_FORMATS),
     device: DeviceOption = "auto",
@@ -45,7 +45,7 @@ def segment(
     """
     from seriatim.core.errors import ImageError
     from seriatim.inference.zoo import DEFAULT_MODEL, find_model_folder
-    from seriatim.results.formats import ResultFolder, parse_formats
+    from seriatim.results.folder import ResultFolder
     from seriatim.results.inputs import find_images, output_stems
 
     chosen = parse_formats(formats)
@@ -77,9 +77,8 @@ def _segment_all(
 ) -> dict[str, str]:
     """Each image in turn; returns those that failed with the reason. What is done is written even if the call is stopped."""
     from seriatim.cli.progress import Progress
-    from seriatim.core.errors import ImageError
+    from seriatim.core.errors import FormatLimitError, ImageError
     from seriatim.data.images import read_pixels
-    from seriatim.results.segmented import FormatLimitError
 
     failed: dict[str, str] = {}
     try:

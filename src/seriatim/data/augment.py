@@ -1,19 +1,20 @@
-"""Augmentation: one affine map from an output crop back into the image, for pixels and labels at once, then intensity.
+"""Augmentation: one affine map from an output crop back into the image, for pixels, labels and boxes at once, then intensity.
 
-A crop of any rotation, flip and scale is sampled straight from the source, so the cost depends on the crop, not on the image. All chance
-comes from the generator that is passed in.
+A crop of any rotation, flip and scale is sampled straight from the image, so that the cost depends on the crop, not on the image. All random
+numbers are drawn from the generator that is passed in.
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int, Int32
 from pydantic import Field
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
+from seriatim.core.boxes import Boxes
 from seriatim.core.config import Config
 from seriatim.data.samples import Sample
 
@@ -32,7 +33,7 @@ class AugmentationConfig(Config):
     native_share: float = Field(default=0.0, ge=0, le=1)
     """With `diameter`: share of crops that keep the image's own scale."""
     focus: float = Field(default=0.0, ge=0, le=1)
-    """Share of crops that are centred near a pixel of an object, drawn by chance."""
+    """Share of crops that are centred near a pixel of an object, drawn at random."""
     rotation: float = Field(default=180.0, ge=0, le=180)
     """Largest rotation in degrees either way."""
     flips: bool | Literal["horizontal"] = True
@@ -52,25 +53,49 @@ class AugmentationConfig(Config):
     min_area: int = Field(default=12, ge=1)
     """Objects of which fewer pixels are left in the crop are ignored."""
     max_objects: int | None = Field(default=None, ge=1)
-    """Keep this many objects at the most, the largest (the papers: 20); the others become background."""
+    """Keep at most this many objects, the largest (the papers: 20); the others become background."""
 
 
-def augment(
-    sample: Sample, config: AugmentationConfig, random: np.random.Generator
-) -> tuple[Float32[np.ndarray, "channels height width"], Int32[np.ndarray, "height width"], np.ndarray]:
-    """One training crop: image, label map (0 background, 1..N, -1 to ignore) and the classes of its objects.
+class Crop(NamedTuple):
+    """One training crop.
+
+    Attributes:
+        name: of the image that it is cut from.
+        image: values in 0..1.
+        labels: 0 background, 1..N, -1 to ignore.
+        classes: of every object, from 1.
+        boxes: those of the sample that reach into the crop, in pixels of the crop; None where the sample has none.
+    """
+
+    name: str
+    image: Float32[np.ndarray, "channels height width"]
+    labels: Int32[np.ndarray, "height width"]
+    classes: Int[np.ndarray, " instances"]
+    boxes: Boxes | None = None
+
+
+def augment(sample: Sample, config: AugmentationConfig, random: np.random.Generator) -> Crop:
+    """One training crop of a sample.
 
     Args:
         sample: the whole image, prepared.
         config: see `AugmentationConfig`.
-        random: source of all chance.
+        random: generator of all random numbers.
     """
     height, width = config.crop_size
     scale = _draw_scale(sample, config, random)
     inverse = _draw_map(sample.labels, config, scale, random)
     image, labels = _sample(sample, inverse, scale, (height, width))
     labels, classes = _choose_objects(labels, sample.classes, config)
-    return _change_intensity(image, config, random), labels, classes
+    boxes = None if sample.boxes is None else _cut_boxes(sample.boxes, inverse, (height, width))
+    return Crop(sample.name, _change_intensity(image, config, random), labels, classes, boxes)
+
+
+def _cut_boxes(boxes: Boxes, inverse: np.ndarray, crop: tuple[int, int]) -> Boxes:
+    """The boxes in pixels of the crop, clipped to it; `inverse` is the map of `_draw_map`."""
+    linear = np.linalg.inv(inverse[:, :2])
+    forward = np.column_stack((linear, np.array(crop) / 2 - linear @ inverse[:, 2]))
+    return boxes.transform(forward).clip(crop)
 
 
 def _draw_scale(sample: Sample, config: AugmentationConfig, random: np.random.Generator) -> float:

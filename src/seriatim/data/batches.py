@@ -1,40 +1,22 @@
 """Batches of training crops, drawn so that crop number n depends on the seed and on n alone.
 
-Whatever the number of workers, and wherever a run was stopped, the same number gives the same crop: that is what makes resuming exact.
+The same number gives the same crop, whatever the number of workers and wherever a run was stopped. So a resumed run is exact.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from seriatim.data.augment import AugmentationConfig, augment
+from seriatim.core.batch import Batch, Prompts
+from seriatim.data.augment import AugmentationConfig, Crop, augment
 from seriatim.data.preparation import PreparationConfig, prepare_sample
 from seriatim.data.samples import Sample, Source
 
 
-class Batch(NamedTuple):
-    """Crops, those with most objects first.
-
-    Attributes:
-        images: values in 0..1.
-        labels: 0 background, 1..N, -1 to ignore.
-        classes: of every object, from 1; 0 pads.
-        names: of the images that the crops come from.
-    """
-
-    images: Float[Tensor, "batch channels height width"]
-    labels: Int[Tensor, "batch height width"]
-    classes: Int[Tensor, "batch instances"]
-    names: tuple[str, ...]
-
-
-class Crops(Dataset[tuple[str, np.ndarray, np.ndarray, np.ndarray]]):
+class Crops(Dataset[Crop]):
     """Crop number n of an endless, seeded stream over a source."""
 
     def __init__(
@@ -61,12 +43,10 @@ class Crops(Dataset[tuple[str, np.ndarray, np.ndarray, np.ndarray]]):
         self._cache: OrderedDict[int, Sample] = OrderedDict()
         self._cached_bytes = 0
 
-    def __getitem__(self, number: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
+    def __getitem__(self, number: int) -> Crop:
         epoch, position = divmod(number, len(self.source))
         index = int(np.random.default_rng((self.seed, 1, epoch)).permutation(len(self.source))[position])
-        sample = self._prepared(index)
-        image, labels, classes = augment(sample, self.augmentation, np.random.default_rng((self.seed, 2, number)))
-        return sample.name, image, labels, classes
+        return augment(self._prepared(index), self.augmentation, np.random.default_rng((self.seed, 2, number)))
 
     def _prepared(self, index: int) -> Sample:
         if index not in self._cache:
@@ -79,15 +59,20 @@ class Crops(Dataset[tuple[str, np.ndarray, np.ndarray, np.ndarray]]):
         return self._cache[index]
 
 
-def collate(crops: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
-    """Stack crops of one size, those with most objects first."""
-    ordered = sorted(crops, key=lambda crop: -len(crop[3]))
-    classes = np.zeros((len(ordered), max((len(crop[3]) for crop in ordered), default=0)), dtype=np.int64)
+def collate(crops: Sequence[Crop]) -> Batch:
+    """Stack crops of one size, those with most objects first; `prompts` is None where no crop has boxes."""
+    ordered = sorted(crops, key=lambda crop: -len(crop.classes))
+    classes = np.zeros((len(ordered), max((len(crop.classes) for crop in ordered), default=0)), dtype=np.int64)
     for row, crop in zip(classes, ordered, strict=True):
-        row[: len(crop[3])] = crop[3]
-    images = torch.from_numpy(np.stack([crop[1] for crop in ordered]))
-    labels = torch.from_numpy(np.stack([crop[2] for crop in ordered]).astype(np.int64))
-    return Batch(images, labels, torch.from_numpy(classes), tuple(crop[0] for crop in ordered))
+        row[: len(crop.classes)] = crop.classes
+    prompts = tuple(Prompts.none() if crop.boxes is None else crop.boxes.to_prompts() for crop in ordered)
+    return Batch(
+        torch.from_numpy(np.stack([crop.image for crop in ordered])),
+        torch.from_numpy(np.stack([crop.labels for crop in ordered]).astype(np.int64)),
+        torch.from_numpy(classes),
+        tuple(crop.name for crop in ordered),
+        prompts if any(crop.boxes is not None for crop in ordered) else None,
+    )
 
 
 def batches(

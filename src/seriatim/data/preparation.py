@@ -59,17 +59,19 @@ def prepare(
 
 
 def prepare_sample(sample: Sample, config: PreparationConfig) -> Sample:
-    """The sample with its image prepared, and everything shrunk where `longest_side` asks for it."""
-    size = shrunk_size((sample.labels.shape[0], sample.labels.shape[1]), config)
+    """The sample with its image prepared, and image, labels, ignored pixels and boxes shrunk where `longest_side` asks for it."""
+    height, width = sample.labels.shape
+    size = shrunk_size((height, width), config)
     image = rescale(prepare(sample.image, config), size)
-    if size == sample.labels.shape:
+    if size == (height, width):
         return replace(sample, image=image)
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(int), old - 1)
-        for new, old in zip(size, sample.labels.shape, strict=True)
+        for new, old in zip(size, (height, width), strict=True)
     )
     ignore = None if sample.ignore is None else sample.ignore[np.ix_(rows, columns)]
-    return replace(sample, image=image, labels=sample.labels[np.ix_(rows, columns)], ignore=ignore)
+    boxes = None if sample.boxes is None else sample.boxes.scale((size[0] / height, size[1] / width))
+    return replace(sample, image=image, labels=sample.labels[np.ix_(rows, columns)], ignore=ignore, boxes=boxes)
 
 
 def shrunk_size(size: tuple[int, int], config: PreparationConfig) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
+from seriatim.core.boxes import Boxes
 from seriatim.core.instances import Instances
 
 
@@ -23,6 +24,7 @@ class Sample:
         crowds: regions that stand for groups (COCO's crowds, Cityscapes' groups), with their classes; they lie in `ignore` too.
         distances: of every object, in metres (Cityscapes), infinite where unknown; or None.
         distance_confidences: how far to trust each distance, 0..1, given with `distances`; or None.
+        boxes: detections or proposals of somebody, in pixels of the image; None where the data set has none.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Sample:
     crowds: Instances | None = None
     distances: Float[np.ndarray, " instances"] | None = None
     distance_confidences: Float[np.ndarray, " instances"] | None = None
+    boxes: Boxes | None = None
 
 
 @dataclass(frozen=True, slots=True)

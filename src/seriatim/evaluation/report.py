@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
-from scipy import ndimage
 
 from seriatim.core.instances import Instance, Instances
-from seriatim.core.shapes import box_slices
 from seriatim.data.masks.overlaps import objects_of
 from seriatim.data.samples import Sample, Source
 from seriatim.evaluation.evaluate import Evaluation
 from seriatim.evaluation.score_table import ClassTable, Row, class_table, headline_rows, show_number
 from seriatim.metrics.overlap import overlap_label_maps
-from seriatim.results.overlay import as_shown
+from seriatim.results.drawing import Colour, draw_outlines, to_rgb
 
 MANY = 12
 """Images from which on three of each kind are shown, not one."""
@@ -114,7 +112,7 @@ def draw_image(kind: str, sample: Sample, found: Instances, quality: float) -> S
     found_targets, right_preds = np.zeros(len(truth), dtype=bool), np.zeros(len(found), dtype=bool)
     found_targets[overlap.targets[agree]] = True
     right_preds[overlap.preds[agree]] = True
-    pixels = as_shown((np.clip(sample.image, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
+    pixels = to_rgb(sample.image)
     return ShownImage(
         kind,
         sample.name,
@@ -131,19 +129,15 @@ def _draw(
     pixels: UInt8[np.ndarray, "height width 3"],
     instances: Instances,
     agrees: Bool[np.ndarray, " instances"],
-    other: tuple[int, int, int],
+    other: Colour,
 ) -> bytes:
     factor = SIDE / max(instances.size)
     factor = float(int(factor)) if factor >= 1 else factor
     height, width = (max(1, round(extent * factor)) for extent in instances.size)
     method = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
     canvas = np.array(Image.fromarray(pixels).resize((width, height), method))
-    for instance, is_right in zip(instances, agrees, strict=True):
-        scaled = _scaled(instance, height / instances.size[0], width / instances.size[1])
-        inside = ndimage.binary_erosion(scaled.mask, iterations=OUTLINE)
-        canvas[box_slices(scaled.box)][np.logical_and(scaled.mask, np.logical_not(inside))] = (
-            RIGHT if is_right else other
-        )
+    scaled = [_scaled(one, height / instances.size[0], width / instances.size[1]) for one in instances]
+    draw_outlines(canvas, scaled, OUTLINE, [RIGHT if is_right else other for is_right in agrees])
     file = io.BytesIO()
     Image.fromarray(canvas).save(file, format="WEBP", quality=88, method=4)
     return file.getvalue()

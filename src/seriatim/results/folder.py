@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from seriatim.core.errors import ConfigError
+from seriatim.core.errors import ConfigError, FormatLimitError
 from seriatim.core.files import make_folder, write_atomically
 from seriatim.core.instances import Instances
 from seriatim.results.formats import load_format
-from seriatim.results.interface import Call, File, FormatLimitError, Result, SegmentedImage
+from seriatim.results.interface import Call, File, Result, SegmentedImage
 
 
 def make_result_folder(folder: Path) -> None:

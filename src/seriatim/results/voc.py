@@ -10,8 +10,9 @@ from jaxtyping import Int32, UInt8
 from PIL import Image
 from scipy import ndimage
 
+from seriatim.core.errors import FormatLimitError
 from seriatim.data.encoding import encode_png
-from seriatim.results.interface import File, Format, FormatLimitError, SegmentedImage
+from seriatim.results.interface import File, Format, SegmentedImage
 
 VOID = 255
 """VOC's index of pixels that are not judged."""

@@ -17,10 +17,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
+from seriatim.core.batch import Batch
 from seriatim.core.config import Config
-from seriatim.core.errors import ConfigError, TrainingDivergedError
+from seriatim.core.errors import ConfigError, StoppedBySignal, TrainingDivergedError
 from seriatim.core.platform import avoid_matrix_tiles, denormals_as_zero
-from seriatim.data.batches import Batch, Crops, batches
+from seriatim.data.batches import Crops, batches
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, load_weights, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.inference.zoo import find_model_folder
@@ -49,14 +50,6 @@ logger = logging.getLogger(__name__)
 
 Watcher = Callable[[RunState, dict[str, float]], None]
 """Called after every iteration with the state and the iteration's losses."""
-
-
-class StoppedBySignal(Exception):  # noqa: N818 (no error: a wish)
-    """The run was asked to stop; its checkpoint is written."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by signal {number}")
-        self.number = number
 
 
 class TrainingStep(nn.Module):

@@ -2,17 +2,14 @@
 
 import json
 import os
-import platform
-import subprocess
-import sys
 from dataclasses import asdict
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from seriatim.core.config import read_toml, to_toml
-from seriatim.core.errors import ConfigError, DataError
-from seriatim.core.files import FileWriteError, remove_temporary_files, write_atomically
+from seriatim.core.errors import ConfigError, DataError, FileWriteError
+from seriatim.core.files import remove_temporary_files, write_atomically
+from seriatim.core.provenance import command_line, environment
 from seriatim.training.recipe import Recipe
 from seriatim.training.splits import LeftOut, Splits, check_images, without
 
@@ -33,7 +30,7 @@ class RunFolder:
         self.images_path = path / "images.json"
 
     def create(self, recipe: Recipe) -> None:
-        """Make the folder and write the resolved recipe and the environment.
+        """Make the folder and write the resolved recipe and the command and environment.
 
         Raises:
             ConfigError: if a run is there already.
@@ -44,7 +41,8 @@ class RunFolder:
             )
         for folder in (self.checkpoints, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / "environment.json", json.dumps(environment(), indent=1).encode())
+        facts = {"command": command_line(), **environment()}
+        write_atomically(self.path / "environment.json", json.dumps(facts, indent=1).encode())
         self.log_path.touch()
         write_atomically(self.path / "config.toml", to_toml(recipe.model_dump(mode="json")).encode())
 
@@ -104,36 +102,6 @@ class RunFolder:
             raise FileWriteError(
                 f"{self.log_path}: could not write {len(line)} bytes: {error.strerror or error}"
             ) from error
-
-
-def environment() -> dict[str, Any]:
-    """Python, machine, commit and the versions of everything installed."""
-    return {
-        "python": sys.version.split()[0],
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "processors": os.cpu_count(),
-        "commit": commit(),
-        "packages": {
-            one.metadata["Name"]: one.version
-            for one in sorted(distributions(), key=lambda one: one.metadata["Name"].lower())
-        },
-    }
-
-
-def commit() -> str | None:
-    """The commit of this source tree, with a + if it was changed since; None outside of a checkout."""
-    here = Path(__file__).parent
-    try:
-        asked = [
-            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        ]
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if any(one.returncode for one in asked):
-        return None
-    return asked[0].stdout.strip()[:12] + ("+" if asked[1].stdout.strip() else "")
 
 
 def _first_difference(begun: Any, now: Any, where: str) -> str | None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from seriatim.core.boxes import Boxes
 from seriatim.core.errors import ConfigError
 from seriatim.data.preparation import (
     PreparationConfig,
@@ -150,3 +151,14 @@ def test_brown_stain_is_taken_out_and_other_images_are_left_alone():
     purple = np.broadcast_to(np.array([0.5, 0.3, 0.6], dtype=np.float32)[:, None, None], (3, 8, 8)).copy()
     assert np.array_equal(prepare(purple, settings), prepare(purple, PreparationConfig(channels=1)))
     assert np.array_equal(prepare(plain, settings), plain)
+
+
+def test_boxes_shrink_with_their_image():
+    boxes = Boxes(np.array([[10.0, 20.0, 30.0, 60.0]]), np.array([0.5]), np.array([3]))
+    sample = Sample(
+        "one", np.zeros((1, 40, 80), np.float32), np.zeros((40, 80), np.int32), np.zeros(0, np.int64), boxes=boxes
+    )
+    shrunk = prepare_sample(sample, PreparationConfig(channels=1, longest_side=40)).boxes
+    assert shrunk.edges.tolist() == [[5.0, 10.0, 15.0, 30.0]]
+    assert (shrunk.scores.tolist(), shrunk.class_ids.tolist()) == ([0.5], [3])
+    assert prepare_sample(sample, PreparationConfig(channels=1)).boxes is boxes

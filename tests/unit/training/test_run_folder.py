@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from seriatim.core.errors import ConfigError, DataError
-from seriatim.core.files import FileWriteError
+from seriatim.core.errors import ConfigError, DataError, FileWriteError
 from seriatim.training.recipe import Recipe
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import Splits, is_generated, open_splits
@@ -30,7 +29,7 @@ def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(run):
         "samples",
     ]
     environment = json.loads((run.path / "environment.json").read_text())
-    assert {"python", "processors", "commit", "packages"} <= set(environment)
+    assert {"command", "python", "cores", "commit", "packages"} <= set(environment)
     assert environment["packages"]["torch"]
     run.check_resumable(recipe_of())
 
