@@ -61,7 +61,8 @@ def sequence_sheet(found: Iterable[tuple[Sample, Instances]], num_steps: int = 1
         pixels = to_rgb(sample.image)
         tiles = [pixels, _tinted(pixels, sample.labels > 0, TRUTH)]
         for step in range(num_steps):
-            tiles.append(_tinted(pixels, instances[step : step + 1].masks().any(axis=0), FOUND))
+            mask = np.asarray(instances[step : step + 1].masks().any(axis=0))
+            tiles.append(_tinted(pixels, mask, FOUND))
         width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
         rows.append([Image.fromarray(tile).resize((width, height)) for tile in tiles])
     return _sheet(rows, gap=4)
