@@ -134,8 +134,8 @@ def test_a_damaged_model_is_a_failure(run, images, model, tmp_path):
 
 
 def test_two_images_of_one_stem_both_get_their_files(run, images, model, tmp_path):
-    with Image.open(images / "a.png") as picture:
-        picture.save(images / "a.bmp")
+    with Image.open(images / "a.png") as image:
+        image.save(images / "a.bmp")
     code, _, _ = run("segment", images, "--model", model, "--out", tmp_path / "out", "--formats", "labels")
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
