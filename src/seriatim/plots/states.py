@@ -167,7 +167,7 @@ def _draw_header(figure: Figure, trace: StateTrace, grid: _Grid) -> None:
         f"score: below {trace.stop_threshold:g} a step holds no object",
         "κ: sum over the channels of |h|",
     ]
-    if any(step.gaze is not None for step in trace.steps):
+    if any(step.place is not None for step in trace.steps):
         lines.append("cross: where the step looked")
     write_text(figure, left + 0.1, _TITLE, "\n".join(lines), size=8.0, colour=FAINT, linespacing=1.5)
 
@@ -208,7 +208,7 @@ def _draw_band(figure: Figure, trace: StateTrace, rows: Sequence[_Row], grid: _G
             axes = add_axes(figure, left, top + _HEADING + number * (height + _GAP), width, height)
             _draw_map(axes, row, row.maps[first + column], trace)
             if number == len(rows) - 1:
-                _draw_gaze(axes, step, trace)
+                _draw_place(axes, step, trace)
         _draw_foot(figure, left, top + _HEADING + len(rows) * (height + _GAP), width, step, trace.stop_threshold)
     for number, row in enumerate(rows):
         middle = top + _HEADING + number * (height + _GAP) + height / 2
@@ -242,9 +242,9 @@ def _draw_map(axes: Axes, row: _Row, values: np.ndarray, trace: StateTrace) -> N
         axes.text(0.5, 0.5, "all negative", transform=axes.transAxes, fontsize=7, color=FAINT, ha="center", va="center")
 
 
-def _draw_gaze(axes: Axes, step: StepTrace, trace: StateTrace) -> None:
-    if step.gaze is not None:
-        y, x = step.gaze
+def _draw_place(axes: Axes, step: StepTrace, trace: StateTrace) -> None:
+    if step.place is not None:
+        y, x = step.place
         axes.plot([x], [y], marker="+", markersize=4.0, markeredgewidth=0.9, color=VERMILION)
     _frame(axes, trace.size)
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seriatim.analysis.states import KEPT, LOW_SCORE, StateTrace, StepTrace
+from seriatim.analysis.states import KEPT, StateTrace, StepTrace
 from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance
 from seriatim.plots import states
@@ -14,7 +14,7 @@ def trace_of(tile_image, size, features, steps):
     return StateTrace("ris", tile_image, size, (0, 0, *size), 0, 1, features, tuple(steps), True, 0.5)
 
 
-def make(num_steps=3, size=(40, 60), channels=5, planes=1, gaze=None):
+def make(num_steps=3, size=(40, 60), channels=5, planes=1, place=None):
     random = np.random.default_rng(0)
     padded = tuple(extent + -extent % 32 for extent in size)
     cells = tuple(extent // 4 for extent in padded)
@@ -27,8 +27,8 @@ def make(num_steps=3, size=(40, 60), channels=5, planes=1, gaze=None):
         found = Instance((0, 0, 1, 1), np.ones((1, 1), dtype=bool), step=number)
         stages = {"response": values(*cells), "inhibited_logits": -np.abs(values(*cells)) - 1}
         kappa = (np.abs(values(*cells)), np.abs(values(*cells)))
-        steps.append(StepTrace(kappa, stages, np.abs(values(*padded)).clip(0, 1), 0.9, 1.0, gaze, KEPT, found))
-    steps[-1] = replace(steps[-1], fate=LOW_SCORE, found=None)
+        steps.append(StepTrace(kappa, stages, np.abs(values(*padded)).clip(0, 1), 0.9, 1.0, place, KEPT, found))
+    steps[-1] = replace(steps[-1], fate="score below the threshold", found=None)
     return trace_of(np.abs(values(planes, *padded)).clip(0, 1), size, values(channels, *cells), steps)
 
 
@@ -37,7 +37,7 @@ def texts(figure):
 
 
 def test_every_step_has_its_column_with_score_and_fate():
-    figure = draw_states(make(3, gaze=(10.0, 20.0)), "a title")
+    figure = draw_states(make(3, place=(10.0, 20.0)), "a title")
     told = texts(figure)
     for wanted in ("a title", "step 1", "step 3", "0.900", "score below the\nthreshold", "all negative"):
         assert wanted in told
