@@ -12,7 +12,7 @@ from seriatim.cli import options
 from seriatim.version import __version__
 
 if TYPE_CHECKING:
-    from seriatim.data.samples import Source
+    from seriatim.data.source import Source
     from seriatim.evaluation.evaluate import Evaluation
 
 app = options.new_app()

@@ -18,7 +18,7 @@ from seriatim.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from seriatim.core.provenance import Start
-    from seriatim.data.samples import Source
+    from seriatim.data.source import Source
     from seriatim.evaluation.predictions import PredictionSource
     from seriatim.inference.predictor import Predictor
 

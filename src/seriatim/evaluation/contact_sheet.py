@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from seriatim.core.instances import Instances
 from seriatim.data.encoding import encode_png
-from seriatim.data.masks.overlaps import objects_of
 from seriatim.data.samples import Sample
 from seriatim.results.drawing import Colour, draw_outlines, to_rgb
 
@@ -94,7 +93,7 @@ def _tinted(
 
 def _cell(sample: Sample) -> Image.Image:
     """The image with outlined objects in a square, above its caption."""
-    pixels, objects = to_rgb(sample.image), objects_of(sample)
+    pixels, objects = to_rgb(sample.image), sample.instances()
     draw_outlines(pixels, objects, max(1, round(1.2 * max(objects.size) / CELL)))
     thumbnail = ImageOps.contain(Image.fromarray(pixels), (CELL, CELL), Image.Resampling.LANCZOS)
     cell = Image.new("RGB", (CELL, CELL + _CAPTION), (255, 255, 255))

@@ -13,8 +13,8 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from seriatim.core.instances import Instance, Instances
-from seriatim.data.masks.overlaps import objects_of
-from seriatim.data.samples import Sample, Source
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.evaluation.evaluate import Evaluation
 from seriatim.evaluation.score_table import class_table, headline_rows, show_number
 from seriatim.metrics.overlap import overlap_label_maps
@@ -107,7 +107,7 @@ def draw_image(kind: str, sample: Sample, found: Instances, quality: float) -> S
     An object and a prediction are right if their IoU is at least 0.5; where predictions overlap, the earlier one keeps the pixel. Other
     objects are missed, other predictions wrong.
     """
-    truth = objects_of(sample)
+    truth = sample.instances()
     overlap = overlap_label_maps(found.label_map(), len(found), sample.labels, len(truth), sample.ignore)
     agree = overlap.iou() >= 0.5
     found_targets, right_preds = np.zeros(len(truth), dtype=bool), np.zeros(len(found), dtype=bool)

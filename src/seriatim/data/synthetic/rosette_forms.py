@@ -28,7 +28,7 @@ class Scene:
 
     height: int
     width: int
-    unit: float  # length of what is one pixel in a image with a shorter side of 500
+    unit: float  # length of what is one pixel in an image with a shorter side of 500
     center_y: float
     center_x: float
     radius: float  # of the plant

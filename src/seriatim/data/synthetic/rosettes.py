@@ -21,7 +21,7 @@ _MAX_LEAVES = 40
 
 
 class Rosette(NamedTuple):
-    """A image of a plant and the leaf that each of its pixels shows.
+    """An image of a plant and the leaf that each of its pixels shows.
 
     Attributes:
         image: RGB.

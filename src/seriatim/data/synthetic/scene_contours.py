@@ -162,7 +162,7 @@ class Drawing(NamedTuple):
         return self.alpha >= 0.5
 
     def window(self, height: int, width: int, shift: tuple[int, int] = (0, 0)) -> tuple[Window, Window]:
-        """What of its box, moved by `shift`, lies in a image of this size: where in the image, and where in the box."""
+        """What of its box, moved by `shift`, lies in an image of this size: where in the image, and where in the box."""
         spans = []
         starts = (self.y0 + shift[0], self.x0 + shift[1])
         for start, length, limit in zip(starts, self.alpha.shape, (height, width), strict=True):

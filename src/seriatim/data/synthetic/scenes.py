@@ -2,7 +2,7 @@
 
 Every object is drawn from numbers: a form with parts, pose and proportions of its own (`scene_forms.py`), in colours and textures that do not
 depend on its class (`scene_painting.py`), so that only shape and parts tell what it is. A scene shows 1 to 12 objects of 28 to 130 pixels (in
-a image of 256 x 256; sizes grow with the shorter side): some scenes hold a single object, some many small ones. Nearer objects cover
+an image of 256 x 256; sizes grow with the shorter side): some scenes hold a single object, some many small ones. Nearer objects cover
 farther ones and tend to stand lower and to be larger; objects may be cut by the border, and things that are no objects lie among them.
 
 The truth is what can be seen: an object's mask is its visible pixels, as COCO annotates them, and no two masks share a pixel. An object that
@@ -36,14 +36,14 @@ MIN_VISIBLE_SHARE = 0.15
 MAX_OBJECTS = 12
 
 _MIN_SIDE = 64
-_SMALLEST, _LARGEST = 28.0, 130.0  # longer side of an object, in a image with a shorter side of 256
+_SMALLEST, _LARGEST = 28.0, 130.0  # longer side of an object, in an image with a shorter side of 256
 _MIN_LENGTH = 12.0  # pixels, in small images too
 _REFERENCE_SIDE = 256
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A image and the objects that can be seen on it.
+    """An image and the objects that can be seen on it.
 
     Attributes:
         image: RGB.
@@ -66,7 +66,7 @@ class _Plan(NamedTuple):
 
     height: int
     width: int
-    unit: float  # length of what is one pixel in a image with a shorter side of 256
+    unit: float  # length of what is one pixel in an image with a shorter side of 256
     horizon: int | None
     num_objects: int
     num_clutter: int

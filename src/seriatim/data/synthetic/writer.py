@@ -6,11 +6,10 @@ seeds below 1000. Scenes take settings behind commas: `scenes:200@1000,classes=1
 
 import re
 
-import numpy as np
-
 from seriatim.core.errors import ConfigError, did_you_mean
 from seriatim.data.images import to_float_image
 from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.data.synthetic.rosettes import make_rosette
 from seriatim.data.synthetic.scene_forms import CLASS_NAMES
 from seriatim.data.synthetic.scenes import check_scene, make_scene
@@ -18,7 +17,7 @@ from seriatim.data.synthetic.scenes import check_scene, make_scene
 _SETTINGS = {"classes": r"(\d{1,3})", "size": r"(\d{1,5})x(\d{1,5})"}
 
 
-class RosetteSource:
+class RosetteSource(Source):
     """Synthetic plants seen from above, with their leaves."""
 
     class_names: tuple[str, ...] = ("leaf",)
@@ -55,11 +54,10 @@ class RosetteSource:
     def read(self, index: int) -> Sample:
         """The plant and its leaves."""
         plant = make_rosette(self.seed + index)
-        classes = np.ones(int(plant.labels.max(initial=0)), dtype=np.int64)
-        return Sample(self.name(index), to_float_image(plant.image), plant.labels, classes)
+        return Sample.of_one_class(self.name(index), to_float_image(plant.image), plant.labels)
 
 
-class ScenesSource:
+class ScenesSource(Source):
     """Synthetic scenes of several classes, with the visible masks of their objects, from the nearest to the farthest."""
 
     generated = True
@@ -79,7 +77,7 @@ class ScenesSource:
         self.count = count
         self.seed = seed
         self.size = size
-        self.class_names: tuple[str, ...] = CLASS_NAMES[:num_classes]
+        self.class_names = CLASS_NAMES[:num_classes]
 
     @classmethod
     def parse(cls, spec: str) -> "ScenesSource":
