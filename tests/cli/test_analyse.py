@@ -17,7 +17,6 @@ RIS = {
     "input_channels": 1,
     "max_steps": 3,
     "stop_threshold": 0.0,
-    "seed_threshold": 0.0,
     "guidance": {"seed_threshold": 0.0},
 }
 
