@@ -15,7 +15,7 @@ from seriatim.data.readers.sbd import SbdSource
 from seriatim.data.readers.voc import VocSource
 from seriatim.data.readers.yolo import YoloSource
 from seriatim.data.source import Source
-from seriatim.data.synthetic.writer import RosetteSource, ScenesSource
+from seriatim.data.synthetic.sources import RosetteSource, ScenesSource
 
 KINDS: dict[str, Callable[[str, bool], Source]] = {
     "cellpose": lambda path, strict: CellposeSource(Path(path), strict),

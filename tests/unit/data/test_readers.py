@@ -11,7 +11,7 @@ from seriatim.data.readers.folder import FolderSource, write_folder
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source
 from seriatim.data.subsets import Subset, split
-from seriatim.data.synthetic.writer import RosetteSource
+from seriatim.data.synthetic.sources import RosetteSource
 
 from .memory_source import MemorySource
 
