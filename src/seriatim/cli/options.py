@@ -64,6 +64,16 @@ ThreadsOption = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads of arithmetic.", show_default=False)
 ]
 
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="a.b=value",
+        help="Overrides a setting, such as inference.solid=true, or takes it out (a.b=); repeatable.",
+        show_default=False,
+    ),
+]
+
 CrfOption = Annotated[bool, typer.Option("--crf", help="Refine the model's outlines by a dense CRF.")]
 
 JsonOption = Annotated[
