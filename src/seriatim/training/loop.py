@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -26,6 +27,7 @@ from seriatim.inference.model_folder import ModelDescription, ModelSettings, loa
 from seriatim.inference.predictor import Predictor
 from seriatim.inference.zoo import find_model_folder
 from seriatim.models import catalogue
+from seriatim.models.interface import Model, TrainingContext
 from seriatim.training.checkpoint import RunState, checkpoints, load_newest, save_checkpoint
 from seriatim.training.recipe import Recipe, StageConfig
 from seriatim.training.run_folder import RunFolder
@@ -55,23 +57,19 @@ Watcher = Callable[[RunState, dict[str, float]], None]
 class TrainingStep(nn.Module):
     """A network and its loss as one module, so that several processes can share the gradient."""
 
-    def __init__(self, network: nn.Module, entry: catalogue.Entry) -> None:
+    def __init__(self, network: Model[Any]) -> None:
         """
         Args:
             network: to be trained.
-            entry: of the catalogue.
         """
         super().__init__()
         self.network = network
-        self.entry = entry
 
     def forward(
         self, batch: Batch, weights: Config, num_objects: int | None, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """The weighted terms of the loss."""
-        return self.entry.training_terms(
-            self.network, batch.images, batch.labels, batch.classes, weights, num_objects, generator
-        )
+        return self.network.losses(batch, weights, TrainingContext(generator, num_objects))
 
 
 @denormals_as_zero()
@@ -125,7 +123,7 @@ def train(
         folder.truncate_log(state.log_bytes)
     if state.iteration == 0:
         begin_stage(state, recipe.stages[0])
-    step, sharded_optimizer = fabric.setup(TrainingStep(network, entry), optimizer)
+    step, sharded_optimizer = fabric.setup(TrainingStep(network), optimizer)
 
     with _stop_signals() as asked_to_stop:
         while state.stage < len(recipe.stages):
@@ -234,7 +232,7 @@ def _validate(
     stage: StageConfig,
     weights: Config,
     splits: Splits,
-    network: nn.Module,
+    network: Model[Any],
     entry: catalogue.Entry,
     folder: RunFolder,
     state: RunState,
@@ -251,7 +249,7 @@ def _validate(
         crops = Crops(splits.validation, recipe.preparation, augmentation, recipe.seed)
         size = stage.batch_size or recipe.runtime.batch_size
         loss = validation_loss(
-            network, entry, crops, size, recipe.validation.num_batches, weights, objects_asked_for(state, stage), fabric
+            network, crops, size, recipe.validation.num_batches, weights, objects_asked_for(state, stage), fabric
         )
         after_validation(state, stage, loss)
         lower_rate_on_plateau(state, recipe.optimizer)

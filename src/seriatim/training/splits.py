@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data.catalogue import open_source
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.data.subsets import OfClasses, Subset, split
 from seriatim.training.recipe import DataConfig
 
@@ -104,7 +104,7 @@ def check_images(splits: Splits) -> list[LeftOut]:
     without_objects: list[LeftOut] = []
     num_read = num_objects = 0
     for part, source in (("training", splits.training), ("validation", splits.validation)):
-        if is_generated(source):
+        if _is_sound(source):
             continue
         for index in range(len(source)):
             num_read += 1
@@ -115,14 +115,14 @@ def check_images(splits: Splits) -> list[LeftOut]:
                 left_out.append(LeftOut(part, index, source.name(index), str(error)))
                 continue
             num_objects += len(sample.classes) if part == "training" else 0
-            if not len(sample.classes) and is_of_classes(source):
+            if not len(sample.classes) and source.is_of_some_classes:
                 reason = f"holds no {' or '.join(source.class_names)}"
                 without_objects.append(LeftOut(part, index, source.name(index), reason))
     if len(left_out) > MAX_DAMAGED * num_read:
         raise DataError(
             f"{len(left_out)} of {num_read} images cannot be read, more than {MAX_DAMAGED:.0%}; the first: {left_out[0].reason}"
         )
-    if not num_objects and not is_generated(splits.training):
+    if not num_objects and not _is_sound(splits.training):
         raise DataError(
             f"none of the {len(splits.training)} training images holds an object; are the label maps empty?"
         )
@@ -157,17 +157,6 @@ def without(splits: Splits, left_out: Sequence[LeftOut]) -> Splits:
     return splits._replace(**parts)
 
 
-def is_generated(source: Source) -> bool:
-    """Whether the images are made when they are read, so that no file can be damaged, with all their objects."""
-    return bool(getattr(_whole(source), "generated", False))
-
-
-def is_of_classes(source: Source) -> bool:
-    """Whether only the objects of some classes are kept."""
-    return isinstance(_whole(source), OfClasses)
-
-
-def _whole(source: Source) -> Source:
-    while isinstance(source, Subset):
-        source = source.source
-    return source
+def _is_sound(source: Source) -> bool:
+    """Whether no image can be damaged or lack the objects asked for."""
+    return source.generated and not source.is_of_some_classes

@@ -3,21 +3,21 @@
 import io
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from PIL import Image
-from torch import nn
 
 from seriatim.core.config import Config
 from seriatim.core.files import write_atomically
 from seriatim.data.batches import Crops, batches
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.predictor import Predictor
-from seriatim.models import catalogue
+from seriatim.models.interface import Model, TrainingContext
 
 SCORES = {
     "nuclei": lambda result: fmean(result["AP"].values()),
@@ -29,8 +29,7 @@ SCORES = {
 
 @torch.no_grad()
 def validation_loss(
-    network: nn.Module,
-    entry: catalogue.Entry,
+    network: Model[Any],
     crops: Crops,
     batch_size: int,
     num_batches: int,
@@ -44,15 +43,8 @@ def validation_loss(
     for number, batch in enumerate(batches(crops, batch_size, 0, num_batches)):
         batch = fabric.to_device(batch)
         with fabric.autocast():
-            terms = entry.training_terms(
-                network,
-                batch.images,
-                batch.labels,
-                batch.classes,
-                weights,
-                num_objects,
-                torch.Generator().manual_seed(number),
-            )
+            context = TrainingContext(torch.Generator().manual_seed(number), num_objects)
+            terms = network.losses(batch, weights, context)
         totals.append(float(torch.stack(list(terms.values())).sum()))
     network.train()
     return float(np.mean(totals))

@@ -8,10 +8,13 @@ import pytest
 from PIL import Image
 
 from seriatim.core.errors import ConfigError, DataError
+from seriatim.data.catalogue import open_source
 from seriatim.data.readers.voc import CLASS_NAMES
+from seriatim.data.source import Wrapper
+from seriatim.data.subsets import OfClasses, Subset
 from seriatim.training.recipe import DataConfig
 from seriatim.training.run_folder import RunFolder
-from seriatim.training.splits import check_images, is_generated, is_of_classes, open_splits
+from seriatim.training.splits import Splits, check_images, open_splits
 
 PERSON, CAR = CLASS_NAMES.index("person") + 1, CLASS_NAMES.index("car") + 1
 
@@ -64,7 +67,7 @@ def test_images_without_a_person_are_left_out_of_training_and_validation_and_sta
 def test_without_a_choice_of_classes_images_without_objects_stay(voc):
     splits = open_splits(DataConfig(source=f"voc:{voc}@train"))
     assert check_images(splits) == []
-    assert not is_of_classes(splits.training)
+    assert not splits.training.is_of_some_classes
 
 
 def test_damaged_images_are_counted_apart(voc):
@@ -86,9 +89,25 @@ def test_validation_images_that_all_lack_the_class_are_refused(voc):
         check_images(splits_of(voc, "person", validation=f"voc:{voc}@val"))
 
 
+class Counted(Wrapper):
+    """Counts what is read."""
+
+    num_read = 0
+
+    def read(self, index):
+        self.num_read += 1
+        return super().read(index)
+
+
 def test_generated_images_are_checked_where_classes_are_chosen_since_some_may_hold_none():
-    chosen = open_splits(DataConfig(source="rosettes:3", classes=["leaf"]))
-    assert not is_generated(chosen.training)
-    assert is_generated(open_splits(DataConfig(source="rosettes:3")).training)
+    plants = Counted(open_source("rosettes:3"))
+    check_images(Splits(plants, Subset(plants, []), Subset(plants, [])))
+    assert plants.num_read == 0
+    leaves = OfClasses(plants, ["leaf"])
+    check_images(Splits(leaves, Subset(leaves, []), Subset(leaves, [])))
+    assert plants.num_read == 3
+
+
+def test_an_empty_choice_of_classes_is_refused():
     with pytest.raises(ConfigError, match=r"data: classes: .*at least 1 item"):
         DataConfig.parse({"source": "rosettes:3", "classes": []}, "data")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from seriatim.core.errors import ConfigError
-from seriatim.data.synthetic.writer import RosetteSource
+from seriatim.data.synthetic.sources import RosetteSource
 from seriatim.training.loop import train
 from seriatim.training.recipe import DataConfig, Recipe
 from seriatim.training.splits import Splits, check_classes

@@ -7,10 +7,9 @@ import pytest
 
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.catalogue import open_source
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.inference.predictor import Predictor
 from seriatim.training.recipe import ValidationConfig
-from seriatim.training.splits import is_generated
 from seriatim.training.validation import SCORES, score_images
 
 
@@ -50,4 +49,4 @@ def test_the_protocol_coco_asks_for_the_right_class():
 
 
 def test_scenes_need_no_check_of_their_files():
-    assert is_generated(open_source("scenes:3"))
+    assert open_source("scenes:3").generated
