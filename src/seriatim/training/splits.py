@@ -45,17 +45,17 @@ def _open(spec: str, config: DataConfig) -> Source:
     return source if config.classes is None else OfClasses(source, config.classes)
 
 
-def check_classes(splits: Splits, num_classes: int | None) -> None:
+def check_classes(splits: Splits, num_classes: int) -> None:
     """Refuse a network that tells apart another number of classes than the images have, and parts of several classes that differ in them.
 
     Args:
         splits: the images.
-        num_classes: `model.config.num_classes`; None where the network knows no classes.
+        num_classes: `model.config.num_classes`; 0 where the network tells no classes apart.
 
     Raises:
         ConfigError: naming the number, or the part of the images and its classes.
     """
-    if num_classes is None:
+    if not num_classes:
         return
     known = splits.training.class_names
     if num_classes != len(known):
