@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from seriatim.core.errors import StoppedBySignal
 from seriatim.core.platform import VARIABLE
 from seriatim.core.tensor_files import load_tensors
 from seriatim.data.catalogue import open_source
@@ -24,7 +25,7 @@ from seriatim.inference.predictor import load
 from seriatim.models import catalogue
 from seriatim.models.ris import RIS, RISConfig, decode
 from seriatim.training.checkpoint import checkpoints
-from seriatim.training.loop import StoppedBySignal, train
+from seriatim.training.loop import train
 from seriatim.training.recipe import Recipe, load_recipe
 
 

@@ -189,8 +189,7 @@ def model_title(given: str, network: str) -> str:
 
 
 def _make_folder(folder: Path) -> None:
-    from seriatim.core.errors import ConfigError
-    from seriatim.core.files import FileWriteError
+    from seriatim.core.errors import ConfigError, FileWriteError
 
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; results need a folder")

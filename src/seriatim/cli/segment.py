@@ -77,9 +77,8 @@ def _segment_all(
 ) -> dict[str, str]:
     """Each image in turn; returns those that failed with the reason. What is done is written even if the call is stopped."""
     from seriatim.cli.progress import Progress
-    from seriatim.core.errors import ImageError
+    from seriatim.core.errors import FormatLimitError, ImageError
     from seriatim.data.images import read_pixels
-    from seriatim.results.segmented import FormatLimitError
 
     failed: dict[str, str] = {}
     try:

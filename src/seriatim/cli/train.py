@@ -36,7 +36,7 @@ def train(
     The run folder holds config.toml, environment.json, metrics.jsonl, checkpoints/, samples/ and model/, the best weights so far, which
     `seriatim segment --model RUN` takes at any time. SIGTERM and SIGINT write a checkpoint first.
     """
-    from seriatim.training.loop import StoppedBySignal
+    from seriatim.core.errors import StoppedBySignal
     from seriatim.training.loop import train as run
     from seriatim.training.recipe import load_recipe
 

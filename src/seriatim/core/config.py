@@ -1,14 +1,14 @@
-"""Typed, frozen settings, read from TOML, with errors that name the key.
+"""Typed, frozen settings, read from TOML; errors name the key.
 
-A class of settings derives from `Config`; every field carries its default, its range and a line that says what it is.
+Every settings class derives from `Config`. A field states its default, its range and, in the line below it, its meaning.
 """
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seriatim.core.errors import ConfigError, did_you_mean
@@ -45,7 +45,7 @@ def _first_problem(cls: type[BaseModel], error: ValidationError, where: str) -> 
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         return f"{prefix}{key}: unknown key{did_you_mean(path[-1], _fields_at(cls, path[:-1]))}"
-    if problem["type"] == "value_error":  # of our own validators, which say what it got
+    if problem["type"] == "value_error":  # raised by our own validators, whose messages already say what they got
         return f"{prefix}{key}: {problem['msg'].removeprefix('Value error, ')}"
     got = "" if problem["type"] == "missing" else f" (got: {problem['input']!r})"
     return f"{prefix}{key}: {problem['msg']}{got}"
@@ -78,9 +78,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The same nested values with each `a.b=value` of `overrides` set; a value is TOML, or else a plain string.
+    """Return the nested values with each `a.b=value` of `overrides` set; a value is TOML, or else a plain string.
 
-    Without a value the setting is taken out, so that its default holds.
+    An empty value removes the setting, so that its default applies.
 
     >>> apply_overrides({"optimizer": {"learning_rate": 0.1, "clip_norm": 5.0}}, ["optimizer.learning_rate=1e-3", "optimizer.clip_norm="])
     {'optimizer': {'learning_rate': 0.001}}
@@ -95,7 +95,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
 
 
 def _value(text: str) -> Any:
-    """What the text stands for; None where there is none."""
+    """Parse the text as a TOML value, or keep it as a string; None if it is empty."""
     if not text:
         return None
     try:
@@ -105,7 +105,7 @@ def _value(text: str) -> Any:
 
 
 def _set(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """The nested values with one set, or taken out where it is None."""
+    """Return the nested values with one value set, or removed if it is None."""
     result = dict(values)
     if len(path) == 1:
         result[path[0]] = value
@@ -122,46 +122,25 @@ def _set(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str
 def to_toml(values: Mapping[str, Any]) -> str:
     """Nested plain values as TOML text; `None` is left out, since TOML has no such value.
 
-    >>> print(to_toml({"seed": 1, "model": {"name": "rsis", "widths": [4, 2]}}), end="")
+    Raises:
+        ConfigError: if a value has no form in TOML.
+
+    >>> print(to_toml({"seed": 1, "model": {"name": "rsis", "gaze": None}}), end="")
     seed = 1
     <BLANKLINE>
     [model]
     name = "rsis"
-    widths = [4, 2]
     """
-    return "\n".join(_toml_table(values, ())).lstrip("\n") + "\n"
+    try:
+        return tomli_w.dumps(_without_none(values))
+    except TypeError as error:
+        raise ConfigError(f"cannot be written as TOML: {error}") from None
 
 
-def _toml_table(values: Mapping[str, Any], path: tuple[str, ...], header: str = "[{}]") -> list[str]:
-    scalars, tables, lists = {}, {}, {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            tables[key] = value
-        elif isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
-            lists[key] = value
-        elif value is not None:
-            scalars[key] = value
-    lines = (
-        ["", header.format(".".join(path))] if path and (scalars or not (tables or lists) or header != "[{}]") else []
-    )
-    lines += [f"{key} = {_toml_value(value)}" for key, value in scalars.items()]
-    for key, value in tables.items():
-        lines += _toml_table(value, (*path, key))
-    for key, items in lists.items():
-        for item in items:
-            lines += _toml_table(item, (*path, key), "[[{}]]")
-    return lines
-
-
-def _toml_value(value: Any) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case str():
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case list() | tuple():
-            return f"[{', '.join(_toml_value(item) for item in value)}]"
-        case _:
-            raise ConfigError(f"{value!r}: cannot be written as TOML")
+def _without_none(value: Any) -> Any:
+    """The value with every key removed, at any depth, whose value is None."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return value

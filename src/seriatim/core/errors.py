@@ -1,15 +1,20 @@
-"""Every error that a caller of seriatim can meet.
+"""Every exception class of seriatim.
 
     SeriatimError
-    ├── ConfigError (also ValueError)       a setting, name or argument that cannot be used
-    ├── ShapeError (also ValueError)        an array whose shape or dtype does not fit
-    ├── DataError                           a data set or annotation that is damaged or missing
-    ├── ImageError                          a image that cannot be read
-    ├── CheckpointError                     weights or a checkpoint that are damaged or do not fit
-    ├── TrainingDivergedError               a loss that is no longer a number
-    └── MissingExtraError (also ImportError) an optional package that is not installed
+    ├── ConfigError (also ValueError)         a setting, name or argument that cannot be used
+    ├── ShapeError (also ValueError)          an array whose shape or dtype does not fit
+    ├── DataError                             a data set or annotation that is damaged or missing
+    ├── ImageError                            an image that cannot be read
+    ├── CheckpointError                       weights or a checkpoint that are damaged or do not fit
+    ├── FileWriteError (also OSError)         a file that could not be written
+    ├── FormatLimitError                      objects that an output format cannot hold
+    ├── TrainingDivergedError                 a loss that is no longer a number
+    └── MissingExtraError (also ImportError)  an optional package that is not installed
 
-A message says where, what was expected, what it got, and what to do. Only the command line turns them into one line.
+    StoppedBySignal                           no error: training stopped because the process was asked to
+
+A message says where the problem is, what was expected, what was found, and what to do. Only the command line turns errors into
+one line on stderr.
 """
 
 import difflib
@@ -33,11 +38,19 @@ class DataError(SeriatimError):
 
 
 class ImageError(SeriatimError):
-    """A image that cannot be read."""
+    """An image that cannot be read."""
 
 
 class CheckpointError(SeriatimError):
     """Weights or a checkpoint that are damaged or do not fit."""
+
+
+class FileWriteError(SeriatimError, OSError):
+    """A file that could not be written; the file that was there before is intact."""
+
+
+class FormatLimitError(SeriatimError):
+    """Objects that an output format cannot hold."""
 
 
 class TrainingDivergedError(SeriatimError):
@@ -46,6 +59,14 @@ class TrainingDivergedError(SeriatimError):
 
 class MissingExtraError(SeriatimError, ImportError):
     """An optional package that is not installed."""
+
+
+class StoppedBySignal(Exception):  # noqa: N818 (not an error)
+    """Training stopped because the process received a signal; its checkpoint is written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by signal {number}")
+        self.number = number
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

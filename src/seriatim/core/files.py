@@ -1,21 +1,17 @@
-"""Files that are either the old or the new one, never half of each."""
+"""Atomic file writes: after a failure a path holds either the old or the new file, never part of one."""
 
 import contextlib
 import os
 from pathlib import Path
 
-from seriatim.core.errors import SeriatimError
-
-
-class FileWriteError(SeriatimError, OSError):
-    """A file that could not be written; what was there before is intact."""
+from seriatim.core.errors import FileWriteError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path`: written beside it, flushed to the disk, renamed, and the folder flushed.
+    """Write `data` to a temporary file beside `path`, flush it to the disk, rename it, and flush the folder.
 
     Raises:
-        FileWriteError: naming the path and the number of bytes; an older file at `path` is then unchanged and no temporary file is left.
+        FileWriteError: naming the path and the number of bytes; an older file at `path` is unchanged, and no temporary file remains.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -46,7 +42,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what a killed `write_atomically` may have left in `folder`."""
+    """Remove the temporary files of a `write_atomically` that was killed."""
     for path in folder.glob(".*.part"):
         _remove(path)
 
@@ -57,7 +53,7 @@ def _remove(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows opens no folders
+    if os.name == "nt":  # Windows cannot open folders
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

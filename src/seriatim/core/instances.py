@@ -1,4 +1,4 @@
-"""`Instances`: the objects of one image in the order found, which every room hands on.
+"""`Instances`: the objects of one image in the order found. Every room passes this type on.
 
 An instance is a box and the bool mask inside that box, never a full-size plane, so that 100,000 objects of a
 10,000 x 10,000 image fit into a fraction of a gigabyte.
@@ -17,7 +17,7 @@ from seriatim.core.errors import DataError, ShapeError
 from seriatim.core.shapes import Box, Size, box_slices, check_label_map
 
 MAX_DIRECT_LABELS = 2**22
-"""Up to this number, labels are looked up as they are; larger ones are renumbered first, which takes more memory."""
+"""Larger labels are renumbered before objects are searched, which takes more memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class Instance:
         score: confidence in 0..1.
         class_id: class, counted from 1; 0 where a model knows no classes.
         class_probs: probability of every class, or None where a model knows no classes.
-        step: the step at which a sequential model emitted it, from 0.
+        step: the step, from 0, at which a sequential model emitted it.
     """
 
     box: Box
@@ -49,7 +49,7 @@ class Instance:
     def from_mask(
         cls, mask: Bool[np.ndarray, "height width"], offset: tuple[int, int] = (0, 0), **fields: Any
     ) -> "Instance | None":
-        """The instance of a full plane, cut to its smallest box and moved by `offset` (y, x); None if the plane is empty."""
+        """Crop a mask to its bounding box and move it by `offset` (y, x); None if the mask is empty."""
         rows = np.flatnonzero(mask.any(axis=1))
         if not len(rows):
             return None
@@ -75,7 +75,7 @@ class Instances:
             instances: in the order found.
 
         Raises:
-            ShapeError: if a box leaves the image or a mask does not fill its box.
+            ShapeError: if a box exceeds the image or a mask has another size than its box.
         """
         self.size: Size = (int(size[0]), int(size[1]))
         self.instances: list[Instance] = list(instances)
@@ -102,10 +102,10 @@ class Instances:
     @overload
     def __getitem__(self, index: slice | Sequence[int] | Sequence[bool] | np.ndarray) -> "Instances": ...
     def __getitem__(self, index: Any) -> "Instance | Instances":
-        """One instance by its number, or several by a slice, a bool array or an array of numbers.
+        """One instance by its position, or several by a slice, a bool array or an array of positions.
 
         Raises:
-            ShapeError: if a bool array has not one entry an instance, or the index is of another kind.
+            ShapeError: if the length of a bool array differs from the number of instances, or the index has another type.
         """
         if isinstance(index, int | np.integer):
             return self.instances[index]
@@ -114,7 +114,7 @@ class Instances:
         chosen = np.asarray(index)
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):
-                raise ShapeError(f"a bool index needs one entry an instance ({len(self)}), got shape {chosen.shape}")
+                raise ShapeError(f"a bool index needs one entry per instance ({len(self)}), got shape {chosen.shape}")
             chosen = np.flatnonzero(chosen)
         if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
             raise ShapeError(
@@ -125,38 +125,37 @@ class Instances:
     @property
     def scores(self) -> Float[np.ndarray, " instances"]:
         """Confidence of every instance."""
-        return np.array([instance.score for instance in self.instances], dtype=np.float64)
+        return np.array([instance.score for instance in self], dtype=np.float64)
 
     @property
     def class_ids(self) -> Int[np.ndarray, " instances"]:
         """Class of every instance."""
-        return np.array([instance.class_id for instance in self.instances], dtype=np.int64)
+        return np.array([instance.class_id for instance in self], dtype=np.int64)
 
     @property
     def areas(self) -> Int[np.ndarray, " instances"]:
         """Number of pixels of every instance."""
-        return np.array([instance.area for instance in self.instances], dtype=np.int64)
+        return np.array([instance.area for instance in self], dtype=np.int64)
 
     def label_map(self) -> Int32[np.ndarray, "height width"]:
         """Label map: 0 background, 1..N in the order found; where masks overlap the EARLIER one wins."""
         labels = np.zeros(self.size, dtype=np.int32)
-        for number in range(len(self), 0, -1):
-            instance = self.instances[number - 1]
+        for number, instance in reversed([*enumerate(self, start=1)]):
             labels[box_slices(instance.box)][instance.mask] = number
         return labels
 
     def masks(self) -> Bool[np.ndarray, "instances height width"]:
-        """Full-size planes; mind the memory of many objects on a large image."""
+        """One full-size mask per instance; takes much memory for many objects on a large image."""
         planes = np.zeros((len(self), *self.size), dtype=bool)
-        for plane, instance in zip(planes, self.instances, strict=True):
+        for plane, instance in zip(planes, self, strict=True):
             plane[box_slices(instance.box)] = instance.mask
         return planes
 
     def without_overlaps(self) -> "Instances":
-        """The same objects with each contested pixel left to the earliest; an object that keeps none is dropped."""
+        """The same objects, each shared pixel kept by the earliest; an object without pixels left is dropped."""
         labels = self.label_map()
         kept = []
-        for number, instance in enumerate(self.instances, start=1):
+        for number, instance in enumerate(self, start=1):
             visible = Instance.from_mask(labels[box_slices(instance.box)] == number, offset=instance.box[:2])
             if visible is not None:
                 kept.append(replace(instance, box=visible.box, mask=visible.mask))
@@ -164,13 +163,13 @@ class Instances:
 
     @classmethod
     def from_label_map(cls, labels: np.ndarray) -> "Instances":
-        """One instance a label, in the order of the labels; gaps are closed.
+        """One instance per label, in the order of the labels; gaps are closed.
 
         Args:
             labels: integers (height, width), 0 background.
 
         Raises:
-            ShapeError: if `labels` is no label map.
+            ShapeError: if `labels` is not a label map.
         """
         check_label_map(labels)
         if labels.size and int(labels.max()) > MAX_DIRECT_LABELS:
@@ -178,45 +177,42 @@ class Instances:
             labels = dense.reshape(labels.shape) + (0 if numbers[0] == 0 else 1)
         numbered = labels.astype(np.int32, copy=False)
         found = []
-        windows = ndimage.find_objects(numbered) if numbered.size else []
-        for number, window in enumerate(windows, start=1):
-            if window is None:
-                continue
-            rows, columns = window
-            mask = numbered[window] == number
-            found.append(Instance((rows.start, columns.start, rows.stop, columns.stop), mask, step=len(found)))
-        return cls((labels.shape[0], labels.shape[1]), found)
+        for number, window in enumerate(ndimage.find_objects(numbered) if numbered.size else [], start=1):
+            if window is not None:
+                rows, columns = window
+                box = (rows.start, columns.start, rows.stop, columns.stop)
+                found.append(Instance(box, numbered[window] == number, step=len(found)))
+        return cls(labels.shape, found)
 
     def to_coco(self, image_id: int = 1, first_annotation_id: int = 1) -> list[dict[str, Any]]:
-        """COCO annotations (RLE, bbox as x, y, width, height), one an instance, in the order found.
+        """COCO annotations (RLE, bbox as x, y, width, height), one per instance, in the order found.
 
         Args:
             image_id: id of the image in the COCO file.
-            first_annotation_id: id of the first annotation; COCO's programs need ids from 1.
+            first_annotation_id: id of the first annotation; COCO tools need ids from 1.
         """
-        annotations = []
-        for index, instance in enumerate(self.instances):
+
+        def annotation(number: int, instance: Instance) -> dict[str, Any]:
             y0, x0, y1, x1 = (int(edge) for edge in instance.box)
-            annotations.append(
-                {
-                    "id": first_annotation_id + index,
-                    "image_id": image_id,
-                    "category_id": max(int(instance.class_id), 1),
-                    "segmentation": rle.encode(instance.box, instance.mask, self.size),
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": instance.area,
-                    "iscrowd": 0,
-                    "score": round(float(instance.score), 6),
-                }
-            )
-        return annotations
+            return {
+                "id": number,
+                "image_id": image_id,
+                "category_id": max(int(instance.class_id), 1),
+                "segmentation": rle.encode(instance.box, instance.mask, self.size),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": instance.area,
+                "iscrowd": 0,
+                "score": round(float(instance.score), 6),
+            }
+
+        return [annotation(number, instance) for number, instance in enumerate(self, start=first_annotation_id)]
 
     @classmethod
     def from_coco(cls, annotations: Iterable[dict[str, Any]], size: Size) -> "Instances":
-        """The instances of one image from COCO annotations with run-length codes, in the order given.
+        """The instances of one image from COCO annotations with run-length codes, in the given order.
 
         Raises:
-            DataError: naming the annotation whose code is damaged or has another size.
+            DataError: naming the annotation whose code is damaged or has another image size.
         """
         found = []
         for index, annotation in enumerate(annotations):
@@ -225,11 +221,11 @@ class Instances:
             if not isinstance(code, dict):
                 raise DataError(f"{where}: expected a run-length code, got {type(code).__name__}")
             if not isinstance(code.get("size"), Sequence) or tuple(code["size"]) != tuple(size):
-                raise DataError(f"{where}: is of a image of {code.get('size')} pixels, expected {list(size)}")
+                raise DataError(f"{where}: is of an image of {code.get('size')} pixels, expected {list(size)}")
             box, mask = rle.decode(code, where)
             try:
                 score, class_id = float(annotation.get("score", 1.0)), int(annotation.get("category_id", 0))
             except (TypeError, ValueError, OverflowError) as error:
-                raise DataError(f"{where}: score or category_id is no number ({error})") from None
+                raise DataError(f"{where}: score or category_id is not a number ({error})") from None
             found.append(Instance(box, mask, score=score, class_id=class_id, step=index))
         return cls(size, found)

@@ -1,6 +1,6 @@
-"""Tensors in safetensors files that carry a SHA-256 of their whole content, so that no flipped bit goes unnoticed.
+"""Safetensors files that carry a SHA-256 of their content, so that every damaged bit is detected.
 
-The digest covers names, types, shapes, bytes and the other metadata; it is kept under the key `sha256` of the metadata.
+The digest covers names, types, shapes, bytes and the other metadata; it is stored in the metadata under the key `sha256`.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ METADATA = "__metadata__"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to `path` in one piece; the same content gives the same bytes.
+    """Write tensors and metadata to `path` atomically; equal content gives equal bytes.
 
     Raises:
-        FileWriteError: if the disk does not take them.
+        FileWriteError: if the file cannot be written.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     marked = {**metadata, DIGEST_KEY: _digest(kept, metadata)}
-    write_atomically(path, _in_order(safetensors.torch.save(kept, marked)))
+    write_atomically(path, _sort_metadata(safetensors.torch.save(kept, marked)))
 
 
-def _in_order(data: bytes) -> bytes:
-    """The same file with its metadata sorted, which safetensors writes in the order of chance."""
+def _sort_metadata(data: bytes) -> bytes:
+    """The same file with sorted metadata; safetensors writes them in random order."""
     length = _header_length(data)
     header = json.loads(data[8 : 8 + length])
     header = {METADATA: dict(sorted(header.pop(METADATA).items())), **header}
@@ -47,7 +47,7 @@ def _header_length(data: bytes) -> int:
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors (on the CPU) and the metadata of a file that `save_tensors` wrote.
+    """Read the tensors (on the CPU) and the metadata of a file that `save_tensors` wrote.
 
     Raises:
         CheckpointError: naming the file, if it is missing, damaged or has no digest.
@@ -60,12 +60,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors = safetensors.torch.load(data)
         metadata = json.loads(data[8 : 8 + _header_length(data)]).get(METADATA) or {}
     except (SafetensorError, ValueError, struct.error, KeyError, AttributeError, RuntimeError, OverflowError) as error:
-        raise CheckpointError(f"{path}: is no intact safetensors file: {str(error)[:200]}") from None
+        raise CheckpointError(f"{path}: is not an intact safetensors file: {str(error)[:200]}") from None
     found = metadata.pop(DIGEST_KEY, None)
     if found is None:
-        raise CheckpointError(f"{path}: carries no {DIGEST_KEY}; was it written by seriatim?")
+        raise CheckpointError(f"{path}: has no {DIGEST_KEY}; was it written by seriatim?")
     if found != _digest(tensors, metadata):
-        raise CheckpointError(f"{path}: is damaged (its SHA-256 does not fit its content)")
+        raise CheckpointError(f"{path}: is damaged (its SHA-256 does not match its content)")
     return tensors, metadata
 
 

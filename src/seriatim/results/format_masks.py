@@ -13,10 +13,11 @@ from jaxtyping import Int32, UInt8
 from PIL import Image
 from scipy import ndimage
 
+from seriatim.core.errors import FormatLimitError
 from seriatim.core.shapes import box_slices
 from seriatim.data.encoding import encode_png
 from seriatim.data.readers.cityscapes import CLASS_NAMES, CLASS_OF_ID
-from seriatim.results.segmented import File, FormatLimitError, SegmentedImage
+from seriatim.results.segmented import File, SegmentedImage
 
 VOID = 255
 """Index of VOC for pixels that count for nothing."""

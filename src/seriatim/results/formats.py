@@ -15,8 +15,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from seriatim.core.errors import ConfigError, did_you_mean
-from seriatim.core.files import FileWriteError, write_atomically
+from seriatim.core.errors import ConfigError, FileWriteError, FormatLimitError, did_you_mean
+from seriatim.core.files import write_atomically
 from seriatim.core.instances import Instances
 from seriatim.results.format_masks import encode_cityscapes, encode_voc, encode_voc_border
 from seriatim.results.format_polygons import (
@@ -28,7 +28,7 @@ from seriatim.results.format_polygons import (
 )
 from seriatim.results.measurements import encode_measurements, measure
 from seriatim.results.overlay import encode_overlay
-from seriatim.results.segmented import File, FormatLimitError, Result, SegmentedImage
+from seriatim.results.segmented import File, Result, SegmentedImage
 
 MAX_16_BIT = 65_535
 """Objects that a 16-bit label map can number."""

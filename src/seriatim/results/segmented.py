@@ -7,17 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from seriatim.core.errors import SeriatimError
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Size
 from seriatim.data.encoding import name_of_class
 
 File = tuple[str, bytes]
 """Where a file goes, below the folder of results, and what is in it."""
-
-
-class FormatLimitError(SeriatimError):
-    """A image whose objects a format cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)

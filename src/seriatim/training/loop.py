@@ -4,7 +4,6 @@ Every iteration: batch, losses, total, check finite, backward, clip, step, log, 
 epoch, resumes with the same bits on the CPU: crop n and iteration i have random generators of their own, and the rest is in the checkpoint.
 """
 
-import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seriatim.core.batch import Batch
-from seriatim.core.errors import TrainingDivergedError
+from seriatim.core.errors import StoppedBySignal, TrainingDivergedError
 from seriatim.core.platform import denormals_as_zero
 from seriatim.models.interface import Model, TrainingContext
 from seriatim.training.checkpoint import RunState, save_checkpoint
@@ -26,18 +25,8 @@ from seriatim.training.run_folder import RunFolder
 from seriatim.training.stages import begin_stage, rate_factor, set_learning_rates, set_training
 from seriatim.training.validation import validate
 
-logger = logging.getLogger(__name__)
-
 Watcher = Callable[[RunState, dict[str, float]], None]
 """Called after every iteration with the state and the iteration's losses."""
-
-
-class StoppedBySignal(Exception):  # noqa: N818 (a request, not an error)
-    """The run was asked to stop; its checkpoint is written."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by signal {number}")
-        self.number = number
 
 
 class TrainingStep(nn.Module):

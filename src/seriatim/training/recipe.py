@@ -52,7 +52,9 @@ class DataConfig(Config):
             ("test", self.num_test, self.test, self.test_boxes),
         ):
             if boxes is not None and spec is None:
-                raise ValueError(f"{part}_boxes is given without data.{part}; images of the source have their boxes in data.boxes")
+                raise ValueError(
+                    f"{part}_boxes is given without data.{part}; images of the source have their boxes in data.boxes"
+                )
             if number and spec is not None:
                 raise ValueError(
                     f"{part} images come from the source (num_{part} = {number}) or are images of their own ({part} = {spec!r}), "
@@ -147,7 +149,9 @@ class ValidationConfig(Config):
     @classmethod
     def _has_one_number(cls, protocol: str) -> str:
         if protocol not in NUMBERS:
-            raise ValueError(f"no protocol with a single number is called {protocol!r}{did_you_mean(protocol, NUMBERS)}")
+            raise ValueError(
+                f"no protocol with a single number is called {protocol!r}{did_you_mean(protocol, NUMBERS)}"
+            )
         return protocol
 
 

@@ -58,15 +58,11 @@ class Run:
         crops = Crops(self.splits.training, self.recipe.preparation, stage.augmentation, self.recipe.seed)
         num_batches = stage.iterations - state.stage_iteration
         share = range(self.fabric.global_rank, stage.batch_size, self.fabric.world_size)
-        return batches(
-            crops, stage.batch_size, state.crops_drawn, num_batches, share, self.recipe.runtime.num_workers
-        )
+        return batches(crops, stage.batch_size, state.crops_drawn, num_batches, share, self.recipe.runtime.num_workers)
 
     def generator(self, iteration: int) -> torch.Generator:
         """This process's source of randomness for an iteration, counted from 0."""
-        return torch.Generator().manual_seed(
-            self.recipe.seed * 1_000_003 + iteration * 64 + self.fabric.global_rank
-        )
+        return torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + iteration * 64 + self.fabric.global_rank)
 
     def log(self, state: RunState, record: Mapping[str, float | str]) -> None:
         """Append a line to the log, from the main process only."""
@@ -94,7 +90,9 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     fabric = launch(stages, recipe.runtime, device)
     splits = open_splits(recipe.data)
     check_watched(recipe, len(splits.validation))
-    check_classes(splits, catalogue.entry(recipe.model.name).config.parse(recipe.model.config, "model.config").num_classes)
+    check_classes(
+        splits, catalogue.entry(recipe.model.name).config.parse(recipe.model.config, "model.config").num_classes
+    )
     is_restored = resume and bool(checkpoints(folder.checkpoints))
     network = catalogue.build(recipe.model.name, recipe.model.config, seed=recipe.seed, encoder_weights=not is_restored)
     if recipe.model.weights is not None and not is_restored:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from seriatim.core.config import read_toml, to_toml
-from seriatim.core.errors import ConfigError, DataError
-from seriatim.core.files import FileWriteError, remove_temporary_files, write_atomically
+from seriatim.core.errors import ConfigError, DataError, FileWriteError
+from seriatim.core.files import remove_temporary_files, write_atomically
 from seriatim.core.provenance import command_line, environment
 from seriatim.training.recipe import Recipe
 from seriatim.training.splits import LeftOut, Splits, check_images, without

@@ -6,7 +6,7 @@ then the whole network.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,7 +152,9 @@ def make_optimizer(network: Model[Any], recipe: Recipe) -> torch.optim.Optimizer
     for where, settings in named:
         for name in settings.group_learning_rates:
             if name not in groups:
-                raise ConfigError(f"{where}.group_learning_rates: no group is called {name!r}{did_you_mean(name, groups)}")
+                raise ConfigError(
+                    f"{where}.group_learning_rates: no group is called {name!r}{did_you_mean(name, groups)}"
+                )
     make = torch.optim.Adam if recipe.optimizer.name == "adam" else torch.optim.AdamW
     return make(
         [{"params": list(parameters), "name": name} for name, parameters in groups.items()],

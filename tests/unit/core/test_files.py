@@ -4,7 +4,8 @@ import os
 import pytest
 
 from seriatim.core import files
-from seriatim.core.files import FileWriteError, make_folder, remove_temporary_files, write_atomically
+from seriatim.core.errors import FileWriteError
+from seriatim.core.files import make_folder, remove_temporary_files, write_atomically
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

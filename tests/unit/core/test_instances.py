@@ -291,17 +291,17 @@ def test_random_text_is_decoded_or_refused():
         ({"segmentation": None}, "annotation 0: expected a run-length code"),
         (
             {"id": 8, "segmentation": {"size": [5, 4], "counts": [20]}},
-            r"annotation 8: is of a image of \[5, 4\] pixels",
+            r"annotation 8: is of an image of \[5, 4\] pixels",
         ),
-        ({"id": 8, "segmentation": HUGE}, "annotation 8: is of a image"),
-        ({"id": 8, "segmentation": {"size": 4, "counts": [20]}}, "annotation 8: is of a image"),
+        ({"id": 8, "segmentation": HUGE}, "annotation 8: is of an image"),
+        ({"id": 8, "segmentation": {"size": 4, "counts": [20]}}, "annotation 8: is of an image"),
         (
             {"id": 8, "segmentation": {"size": [4, 4], "counts": [16]}, "score": None},
-            "annotation 8: score or category_id",
+            "annotation 8: score or category_id is not a number",
         ),
         (
             {"id": 8, "segmentation": {"size": [4, 4], "counts": [16]}, "category_id": "cat"},
-            "annotation 8: score or category_id",
+            "annotation 8: score or category_id is not a number",
         ),
     ],
 )

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seriatim.core.errors import FormatLimitError
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.readers.cityscapes import CLASS_NAMES
 from seriatim.results.format_masks import encode_cityscapes, encode_voc, encode_voc_border
 from seriatim.results.formats import ResultFolder
-from seriatim.results.segmented import FormatLimitError
 
 from ..conftest import segmented
 

@@ -7,15 +7,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from seriatim.core.errors import ConfigError
-from seriatim.core.files import FileWriteError
+from seriatim.core.errors import ConfigError, FileWriteError, FormatLimitError
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.images import read_label_map
 from seriatim.results import formats
 from seriatim.results.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
 from seriatim.results.formats import FORMATS, ResultFolder, encode_labels, parse_formats
 from seriatim.results.inputs import find_images, output_stems
-from seriatim.results.segmented import FormatLimitError
 
 from ..conftest import segmented
 

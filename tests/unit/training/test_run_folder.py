@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from seriatim.core.errors import ConfigError, DataError
-from seriatim.core.files import FileWriteError
+from seriatim.core.errors import ConfigError, DataError, FileWriteError
 from seriatim.training.recipe import Recipe
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import Splits, is_generated, open_splits
