@@ -81,7 +81,7 @@ class OptimizerConfig(Config):
     """Weight decay added to the gradient (adam) or decoupled from it (adamw)."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Of all parameters, except those of groups with a rate of their own."""
-    group_learning_rates: GroupRates = {}
+    group_learning_rates: GroupRates = Field(default_factory=dict)
     """By name of a group of the model's parameters, such as `encoder`; 0 freezes the group with its normalisation layers."""
     weight_decay: float = Field(default=1e-6, ge=0)
     """Of all parameters."""
@@ -125,7 +125,7 @@ class StageConfig(Config):
     """How the number of objects grows; without it the stage trains on all."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Replaces the optimizer's in this stage."""
-    group_learning_rates: GroupRates = {}
+    group_learning_rates: GroupRates = Field(default_factory=dict)
     """Replace those of the optimizer in this stage, group by group."""
     crop_size: tuple[int, int] | None = None
     """Replaces the augmentation's in this stage."""
