@@ -27,12 +27,12 @@ from torch import Tensor
 from seriatim.core.platform import avoid_matrix_tiles, denormals_as_zero
 from seriatim.data.batches import Crops, batches
 from seriatim.models import catalogue
+from seriatim.models.interface import TrainingContext
 from seriatim.training.checkpoint import load_newest
-from seriatim.training.loop import TrainingStep
 from seriatim.training.recipe import load_recipe
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import open_splits
-from seriatim.training.stages import make_optimizer
+from seriatim.training.stages import make_optimizer, resolve_stages
 
 
 def in_turns(run: Callable[[], Any], repeats: int) -> dict[str, float]:
@@ -59,36 +59,24 @@ def in_turns(run: Callable[[], Any], repeats: int) -> dict[str, float]:
 def measure(run: Path, repeats: int) -> dict[str, Any]:
     folder = RunFolder(run)
     recipe = load_recipe(str(run / "config.toml"))
-    entry = catalogue.entry(recipe.model.name)
-    network: Any = catalogue.build(recipe.model.name, recipe.model.config, seed=recipe.seed, encoder_weights=False)
-    optimizer = make_optimizer(network, recipe.optimizer)
+    network = catalogue.build(recipe.model.name, recipe.model.config, seed=recipe.seed, encoder_weights=False)
+    optimizer = make_optimizer(network, recipe)
     state = load_newest(folder.checkpoints, network, optimizer)
     if state is None:
         raise SystemExit(f"{run}: holds no checkpoint")
-    stage = recipe.stages[min(state.stage, len(recipe.stages) - 1)]
-    weights = entry.objective_config.parse(stage.weights, "weights")
-    crops = Crops(open_splits(recipe.data).training, recipe.preparation, recipe.augmentation, recipe.seed)
-    batch = next(batches(crops, recipe.runtime.batch_size, state.crops_drawn, 1))
-    training = TrainingStep(network, entry)
+    stage = resolve_stages(recipe)[min(state.stage, len(recipe.stages) - 1)]
+    crops = Crops(open_splits(recipe.data).training, recipe.preparation, stage.augmentation, recipe.seed)
+    batch = next(batches(crops, stage.batch_size, state.crops_drawn, 1))
 
     @torch.inference_mode()
     def predict() -> list[Tensor]:
-        masks = []
         network.eval()
-        for crop in batch.images.split(1):
-            memory = network.encode(crop)
-            state = network.initial_state(memory, 1)
-            for step in range(network.config.max_steps):
-                output, state = network.step(memory, state)
-                masks.append(output.mask_probs)
-                if entry.decode_step(output, 0, step, network.config)[1]:
-                    break
-        return masks
+        return [found.probs for crop in batch.images.split(1) for found in network.detect(crop)]
 
     def gradient() -> None:
         network.train()
         optimizer.zero_grad()
-        terms = training(batch, weights, None, torch.Generator().manual_seed(0))
+        terms = network.losses(batch, stage.weights, TrainingContext(torch.Generator().manual_seed(0)))
         torch.stack(list(terms.values())).sum().backward()
 
     plain = predict()

@@ -104,10 +104,10 @@ def train(
                         begin_stage(state, run.stages[state.stage])
                 stop = fabric.broadcast(received[0] if received else 0)
                 if is_over or stop or state.iteration % recipe.runtime.save_every == 0:
-                    if run.is_main:
+                    if fabric.is_global_zero:
                         save_checkpoint(run.folder.checkpoints, run.network, run.optimizer, state)
                     fabric.barrier()
-                if watch is not None and run.is_main:
+                if watch is not None and fabric.is_global_zero:
                     watch(state, losses)
                 if stop:
                     raise StoppedBySignal(stop)

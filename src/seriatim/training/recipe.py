@@ -187,6 +187,14 @@ class Recipe(Config):
     runtime: RuntimeConfig = RuntimeConfig()
     inference: InferenceConfig = InferenceConfig()
 
+    @model_validator(mode="after")
+    def _plateaus_are_seen(self) -> "Recipe":
+        waiting = ["optimizer.schedule: plateau"] if self.optimizer.schedule == "plateau" else []
+        waiting += [f"stages.{stage.name}.curriculum:" for stage in self.stages if stage.curriculum is not None]
+        if waiting and not self.data.num_validation and self.data.validation is None:
+            raise ValueError(f"{waiting[0]} needs validation images; set data.num_validation or data.validation")
+        return self
+
     @property
     def num_iterations(self) -> int:
         """Maximum over all stages."""

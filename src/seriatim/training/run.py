@@ -22,7 +22,7 @@ from seriatim.training.checkpoint import RunState, checkpoints, load_newest
 from seriatim.training.recipe import Recipe, RuntimeConfig
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import Splits, check_classes, open_splits
-from seriatim.training.stages import StageSettings, begin_stage, check_watched, make_optimizer, resolve_stages
+from seriatim.training.stages import StageSettings, begin_stage, make_optimizer, resolve_stages
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,6 @@ class Run:
     folder: RunFolder
     fabric: Fabric
 
-    @property
-    def is_main(self) -> bool:
-        """Whether this process is the one that validates and writes."""
-        return self.fabric.global_rank == 0
-
     def batches(self, state: RunState) -> Iterator[Batch]:
         """This process's share of the batches that the current stage still needs."""
         stage = self.stages[state.stage]
@@ -66,7 +61,7 @@ class Run:
 
     def log(self, state: RunState, record: Mapping[str, float | str]) -> None:
         """Append a line to the log, from the main process only."""
-        if self.is_main:
+        if self.fabric.is_global_zero:
             counters = {"iteration": state.iteration, "num_objects": state.num_objects}
             state.log_bytes = self.folder.log({**counters, **record})
 
@@ -89,7 +84,6 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     stages = resolve_stages(recipe)
     fabric = launch(stages, recipe.runtime, device)
     splits = open_splits(recipe.data)
-    check_watched(recipe, len(splits.validation))
     check_classes(
         splits, catalogue.entry(recipe.model.name).config.parse(recipe.model.config, "model.config").num_classes
     )
@@ -98,7 +92,7 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     if recipe.model.weights is not None and not is_restored:
         load_weights(network, find_model_folder(recipe.model.weights))
     optimizer = make_optimizer(network.to(fabric.device), recipe)
-    if fabric.global_rank == 0:
+    if fabric.is_global_zero:
         if resume:
             folder.check_resumable(recipe)
             folder.remove_temporary_files()
@@ -111,7 +105,7 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     if state is None:
         state = RunState()
         begin_stage(state, stages[0])
-    if run.is_main:
+    if fabric.is_global_zero:
         folder.truncate_log(state.log_bytes)
     return run, state
 
@@ -136,16 +130,14 @@ def launch(stages: Sequence[StageSettings], runtime: RuntimeConfig, device: str)
             raise ConfigError(
                 f"runtime.batch_size: {stage.batch_size} crops cannot be shared evenly by {num_processes} processes"
             )
-    if num_processes == 1:
-        fabric = Fabric(accelerator=device, devices=1, precision=runtime.precision)
-    else:
-        per_machine = int(os.environ["LOCAL_WORLD_SIZE"])
-        fabric = Fabric(
-            accelerator=device,
-            devices=per_machine,
-            num_nodes=num_processes // per_machine,
-            strategy=DDPStrategy(find_unused_parameters=True),  # a term of weight 0 leaves its head without a gradient
-            precision=runtime.precision,
-        )
+    per_machine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    fabric = Fabric(
+        accelerator=device,
+        devices=per_machine,
+        num_nodes=num_processes // per_machine,
+        # a term of weight 0 leaves its head without a gradient
+        strategy=DDPStrategy(find_unused_parameters=True) if num_processes > 1 else "auto",
+        precision=runtime.precision,
+    )
     fabric.launch()
     return fabric

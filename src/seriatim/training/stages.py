@@ -85,22 +85,6 @@ def resolve_stages(recipe: Recipe) -> list[StageSettings]:
     ]
 
 
-def check_watched(recipe: Recipe, num_validation: int) -> None:
-    """Refuse a recipe that waits for plateaus when no validation would show them.
-
-    Args:
-        recipe: of the run.
-        num_validation: number of validation images.
-
-    Raises:
-        ConfigError: naming the setting that needs validation images.
-    """
-    waiting = ["optimizer.schedule: plateau"] if recipe.optimizer.schedule == "plateau" else []
-    waiting += [f"stages.{stage.name}.curriculum:" for stage in recipe.stages if stage.curriculum is not None]
-    if waiting and not num_validation:
-        raise ConfigError(f"{waiting[0]} needs validation images; set data.num_validation or data.validation")
-
-
 def begin_stage(state: RunState, stage: StageSettings) -> None:
     """Set the counters of a stage that starts now."""
     state.stage_iteration = 0

@@ -34,7 +34,7 @@ def validate(run: Run, stage: StageSettings, state: RunState) -> RunState:
         The updated counters, the same in all processes.
     """
     recipe, images = run.recipe, run.splits.validation
-    if run.is_main and len(images):
+    if run.fabric.is_global_zero and len(images):
         loss = validation_loss(run, stage, stage.num_objects(state))
         count_validation(state, stage, recipe.optimizer, loss)
         description = describe_model(recipe, run.splits.training.class_names)
