@@ -18,7 +18,7 @@ RIS = {
     "max_steps": 3,
     "stop_threshold": 0.0,
     "seed_threshold": 0.0,
-    "extensions": {"gaze": True},
+    "guidance": {"seed_threshold": 0.0},
 }
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from seriatim.models.ris import RIS, RISConfig, RISObjectiveConfig, RISOutput, objective, training_terms
+from seriatim.core.batch import Batch
+from seriatim.models.interface import TrainingContext
+from seriatim.models.ris import RIS, RISConfig, RISObjectiveConfig, RISOutput, objective
 from seriatim.nn.spatial_inhibition import SpatialInhibition, log_softmax_over_pixels
 
 # --- eq. 1: the stacked ConvLSTMs ---------------------------------------------------------------------------------------------
@@ -259,7 +261,8 @@ def test_training_runs_n_plus_2_steps_and_under_the_curriculum_as_many_as_it_ask
             labels[image, 2 * number] = number + 1
             classes[image, number] = 1
     images = torch.rand(len(counts), 3, 8, 8)
-    training_terms(network, images, labels, classes, RISObjectiveConfig(), curriculum, torch.Generator())
+    context = TrainingContext(torch.Generator(), curriculum)
+    network.losses(Batch(images, labels, classes), RISObjectiveConfig(), context)
     assert lengths == [expected]
 
 

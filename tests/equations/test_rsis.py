@@ -8,7 +8,7 @@ import torch
 
 from seriatim.losses.matching import hungarian
 from seriatim.losses.soft_iou import soft_iou, soft_iou_costs
-from seriatim.losses.stopping import first_steps, stop_loss
+from seriatim.losses.stopping import first_steps, stop_costs
 from seriatim.models.rsis import RSIS, RSISConfig, RSISObjectiveConfig, RSISOutput, objective
 
 LN2 = math.log(2)
@@ -209,7 +209,7 @@ def test_equation_6_as_meant_is_binary_cross_entropy_over_n_plus_1_steps():
 def test_equation_6_is_not_as_printed():
     # as printed, both terms hold log(o), so that the last step would be pushed up instead of down
     present, counted = first_steps(torch.tensor([1]), 2)
-    low, high = (stop_loss(torch.tensor([[3.0, last]]), present, counted).item() for last in (-5.0, 5.0))
+    low, high = ((stop_costs(torch.tensor([[3.0, last]]), present) * counted).sum().item() for last in (-5.0, 5.0))
     assert low < high
 
 
@@ -217,7 +217,7 @@ def test_equation_6_of_a_image_without_objects_asks_the_first_step_to_stop():
     present, counted = first_steps(torch.tensor([0]), 3)
     assert present.tolist() == [[False, False, False]]
     assert counted.tolist() == [[True, False, False]]
-    assert stop_loss(torch.zeros(1, 3), present, counted).item() == pytest.approx(LN2, rel=1e-6)
+    assert (stop_costs(torch.zeros(1, 3), present) * counted).sum().item() == pytest.approx(LN2, rel=1e-6)
 
 
 def test_the_total_is_the_weighted_sum_and_means_are_those_of_the_released_code():

@@ -15,7 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+from seriatim.core.batch import Batch
 from seriatim.core.errors import StoppedBySignal
+from seriatim.core.instances import Instances
 from seriatim.core.platform import VARIABLE
 from seriatim.core.tensor_files import load_tensors
 from seriatim.data.catalogue import open_source
@@ -23,7 +25,8 @@ from seriatim.data.readers.voc import CLASS_NAMES
 from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.predictor import load
 from seriatim.models import catalogue
-from seriatim.models.ris import RIS, RISConfig, decode
+from seriatim.models.interface import TrainingContext
+from seriatim.models.ris import RIS, RISConfig, RISObjectiveConfig
 from seriatim.training.checkpoint import checkpoints
 from seriatim.training.loop import train
 from seriatim.training.recipe import Recipe, load_recipe
@@ -255,23 +258,21 @@ def test_four_images_are_learned_by_heart():
     noise = torch.rand(4, 1, 24, 24, generator=torch.Generator().manual_seed(0))
     images = 0.7 * (labels > 0)[:, None] + 0.3 * noise
     network = RIS(RISConfig(input_channels=1, channels=16, stride=2, initial_threshold=3.0))
-    entry = catalogue.entry("ris")
+    batch = Batch(images, labels, classes)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     for _ in range(220):
-        terms = entry.training_terms(
-            network, images, labels, classes, entry.objective_config(), None, torch.Generator()
-        )
+        terms = network.losses(batch, RISObjectiveConfig(), TrainingContext(torch.Generator()))
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         torch.nn.utils.clip_grad_value_(network.parameters(), 5.0)
         optimizer.step()
     with torch.no_grad():
-        found = decode(network(images, 4), network.config)
+        found = [[one.instance for one in network.detect(image[None])] for image in images]
     assert [len(one) for one in found] == [2, 1, 2, 2]
     for image, instances in enumerate(found):
         for number in range(1, len(places[image]) + 1):
             truth = (labels[image] == number).numpy()
-            ious = [(mask & truth).sum() / (mask | truth).sum() for mask in instances.masks()]
+            ious = [(mask & truth).sum() / (mask | truth).sum() for mask in Instances((24, 24), instances).masks()]
             assert max(ious) > 0.7
 
 

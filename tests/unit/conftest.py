@@ -8,11 +8,11 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from seriatim.core.dense_maps import DenseMaps
 from seriatim.core.instances import Instance, Instances
 from seriatim.inference.model_folder import ModelDescription
 from seriatim.models import catalogue
-from seriatim.models.rsis import RSISConfig, StepOutput
+from seriatim.models.guidance import DenseMaps
+from seriatim.models.rsis import RSIS, RSISConfig, StepOutput
 from seriatim.results.segmented import SegmentedImage
 
 TINY = {
@@ -23,7 +23,6 @@ TINY = {
     "input_channels": 1,
     "max_steps": 4,
     "stop_threshold": 0.0,
-    "seed_threshold": 0.0,
     "mask_threshold": 0.45,
     "min_area_fraction": 0.0,
 }
@@ -31,7 +30,7 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def tiny_config():
-    return {**TINY, "extensions": {"pyramid_channels": 8, "gaze": True}}
+    return {**TINY, "extensions": {"pyramid_channels": 8}, "guidance": {"seed_threshold": 0.0}}
 
 
 @pytest.fixture(scope="session")
@@ -49,34 +48,27 @@ def describe(config, **parts):
     return ModelDescription.parse(values)
 
 
-class OracleGaze(NamedTuple):
+class OracleGuidance(NamedTuple):
     maps: DenseMaps
 
 
 class OracleMemory(NamedTuple):
+    size: tuple[int, int]
     values: torch.Tensor
     parts: torch.Tensor
-    gaze: OracleGaze
-
-    def select(self, images):
-        return OracleMemory(self.values[images], self.parts[images], self.gaze)
+    guidance: OracleGuidance
 
 
 class OracleState(NamedTuple):
     steps: torch.Tensor
 
-    def select(self, images):
-        return OracleState(self.steps[images])
 
-
-class Oracle(nn.Module):
-    """Finds the bright patches of a image without fault, one a step, from top to bottom."""
+class Oracle(RSIS):
+    """Finds the bright patches of an image without fault, one a step, from top to bottom."""
 
     def __init__(self):
-        super().__init__()
-        self.config = RSISConfig(
-            input_channels=1, max_steps=500, min_area_fraction=0.0, extensions={"gaze": True, "pyramid_channels": 8}
-        )
+        nn.Module.__init__(self)
+        self.config = RSISConfig(input_channels=1, max_steps=500, min_area_fraction=0.0, guidance={})
         self.place = nn.Parameter(torch.zeros(1))
         self.num_encoded, self.num_steps, self.batches = 0, 0, []
 
@@ -98,12 +90,14 @@ class Oracle(nn.Module):
             torch.zeros(len(parts), 2, *parts.shape[1:]),
             torch.from_numpy(sizes).float(),
         )
-        return OracleMemory(values, torch.from_numpy(parts.astype(np.int64)), OracleGaze(maps))
+        return OracleMemory(
+            tuple(values.shape[1:]), values, torch.from_numpy(parts.astype(np.int64)), OracleGuidance(maps)
+        )
 
     def initial_state(self, memory, batch):
         return OracleState(torch.zeros(batch, dtype=torch.int64))
 
-    def step(self, memory, state):
+    def step(self, memory, state, cell=None):
         self.num_steps += 1
         self.batches.append(len(state.steps))
         numbers = state.steps + 1

@@ -13,9 +13,8 @@ are those of the finest level that its ConvLSTMs use, before they are projected.
 The image goes the predictor's way: prepared, brought to the network's scale, cut into tiles, padded. One tile is traced.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -25,20 +24,18 @@ from torch import Tensor
 from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Box, Size
-from seriatim.inference.predictor import MULTIPLE, Predictor, pad_tile
-from seriatim.inference.tiling import OverlapResolver, plan_tiles
-from seriatim.models import catalogue
-from seriatim.nn import gaze
+from seriatim.inference.overlaps import OverlapResolver
+from seriatim.inference.placement import MULTIPLE, pad_tile
+from seriatim.inference.predictor import Predictor
+from seriatim.inference.tiling import plan_tiles
+from seriatim.models import guidance
+from seriatim.models.sequential import Fate, SequentialModel, Step, run_steps
 
 KEPT = "kept"
-NO_SEED = "no seed is left"
-LOW_SCORE = "score below the threshold"
-EMPTY = "no pixel in the mask"
-SMALL = "mask too small"
 PADDING = "only in the padding"
 TAKEN = "too little is left by earlier objects"
-FATES = (KEPT, NO_SEED, LOW_SCORE, EMPTY, SMALL, PADDING, TAKEN)
-"""What can become of a step."""
+FATES = (*get_args(Fate), PADDING, TAKEN)
+"""What can become of a step: what the model decides, and what happens to the mask after that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +48,8 @@ class StepTrace:
             `inhibited_logits` (before the sigmoid); RSIS: `mask_logits` (before the sigmoid).
         mask_probs: probability that a pixel belongs to the object.
         score: RIS: confidence; RSIS: stop probability; 0..1.
-        seed_left: with the gaze, the best seed that was left to look at; 1 without it.
-        gaze: with the gaze, (y, x) in pixels of the tile where the step looked; None without it.
+        seed_left: with guidance, the best seed that was left to look at; 1 without it.
+        place: with guidance, (y, x) in pixels of the tile where the step looked; None without it.
         fate: one of `FATES`.
         found: the object that the step gives, cut to what is left of it; None unless kept.
     """
@@ -62,7 +59,7 @@ class StepTrace:
     mask_probs: Float32[np.ndarray, "height width"]
     score: float
     seed_left: float
-    gaze: tuple[float, float] | None
+    place: tuple[float, float] | None
     fate: str
     found: Instance | None
 
@@ -102,30 +99,6 @@ class StateTrace:
         return Instances(self.size, [step.found for step in self.steps if step.found is not None])
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """Where a model keeps what is traced."""
-
-    score: str
-    stages: tuple[str, ...]
-    features: Callable[[Any, Any, Tensor], Tensor]
-
-
-def _finest_features(network: Any, memory: Any, images: Tensor) -> Tensor:
-    """RSIS keeps its features only as they have passed the gates' convolution, so they are computed again."""
-    del memory
-    levels = network.encoder(images.contiguous(memory_format=torch.channels_last))
-    if network.pathway is not None:
-        levels = network.pathway(levels)
-    return levels[network.config.levels - 1]
-
-
-_READINGS = {
-    "ris": _Reading("confidence_logits", ("response", "inhibited_logits"), lambda _, memory, images: memory.features),
-    "rsis": _Reading("stop_logits", ("mask_logits",), _finest_features),
-}
-
-
 def trace_states(
     predictor: Predictor,
     image: Float32[np.ndarray, "channels height width"],
@@ -147,13 +120,15 @@ def trace_states(
         ConfigError: if the model emits no sequence, or there is no such tile.
         ShapeError: as for `Predictor.prepared`.
     """
-    name = predictor.description.model.name
-    if name not in _READINGS:
-        raise ConfigError(f"model {name!r}: has no states to trace; expected one of {', '.join(sorted(_READINGS))}")
+    network = predictor.network
+    if not isinstance(network, SequentialModel):
+        raise ConfigError(
+            f"model {predictor.description.model.name!r}: is not sequential, so it has no states to trace"
+        )
     if num_steps is not None and num_steps < 1:
         raise ConfigError(f"num_steps: expected at least 1, got {num_steps}")
     with predictor.evaluating(), predictor.arithmetic():
-        return _trace(predictor, _READINGS[name], image, tile, num_steps)
+        return _trace(predictor, network, image, tile, num_steps)
 
 
 def summarise(trace: StateTrace) -> dict[str, Any]:
@@ -175,7 +150,7 @@ def _summarise_step(number: int, step: StepTrace) -> dict[str, Any]:
         "step": number,
         "score": round(step.score, 6),
         "seed_left": round(step.seed_left, 6),
-        "gaze": None if step.gaze is None else [round(place, 1) for place in step.gaze],
+        "place": None if step.place is None else [round(edge, 1) for edge in step.place],
         "fate": step.fate,
         "box": None if step.found is None else [int(edge) for edge in step.found.box],
         "area": 0 if step.found is None else step.found.area,
@@ -189,9 +164,8 @@ def _summarise_step(number: int, step: StepTrace) -> dict[str, Any]:
 
 
 def _trace(
-    predictor: Predictor, reading: _Reading, image: np.ndarray, tile: int | None, num_steps: int | None
+    predictor: Predictor, network: SequentialModel[Any], image: np.ndarray, tile: int | None, num_steps: int | None
 ) -> StateTrace:
-    network, config = predictor.network, predictor.network.config
     prepared = predictor.prepared(image)
     settings = predictor.description.inference
     rows = plan_tiles((prepared.shape[1], prepared.shape[2]), settings.tile_size, settings.overlap, MULTIPLE)
@@ -205,12 +179,17 @@ def _trace(
     images = torch.from_numpy(tile_image)[None].to(predictor.device)
     memory = network.encode(images)
     shrink = (prepared.shape[1] * prepared.shape[2]) / (image.shape[1] * image.shape[2])
-    resolver = OverlapResolver(size, settings.max_hidden, max(1, round(settings.min_area * shrink)), settings.solid)
+    min_area = max(1, round(settings.min_area * shrink))
+    resolver = OverlapResolver(size, settings.max_hidden, min_area, settings.solid, settings.overlaps == "keep")
     steps = []
     ended = False
-    for step, ended in _steps(predictor, reading, memory, resolver, size):
-        steps.append(step)
-        if ended or len(steps) == num_steps:
+    before = network.initial_state(memory, 1)
+    for step in run_steps(network, memory, 1):
+        look = guidance.look(memory.guidance, before.occupancy, None)
+        steps.append(_trace_step(network, step, look, resolver, size))
+        before = step.state
+        ended = step.decisions[0].ended or len(steps) == network.config.max_steps
+        if len(steps) == num_steps:
             break
     return StateTrace(
         predictor.description.model.name,
@@ -219,53 +198,31 @@ def _trace(
         boxes[chosen],
         chosen,
         len(boxes),
-        _numbers(reading.features(network, memory, images)[0]),
+        _numbers(network.features_read(memory, images)[0]),
         tuple(steps),
         ended,
-        float(config.stop_threshold),
+        float(network.config.stop_threshold),
     )
 
 
-def _steps(
-    predictor: Predictor, reading: _Reading, memory: Any, resolver: OverlapResolver, size: Size
-) -> Iterator[tuple[StepTrace, bool]]:
-    """Each step, and whether the sequence ends with it."""
-    network, config = predictor.network, predictor.network.config
-    entry = catalogue.entry(predictor.description.model.name)
-    state = network.initial_state(memory, 1)
-    for number in range(config.max_steps):
-        looked_at = _gaze(memory, state)
-        output, state = network.step(memory, state)
-        score = float(getattr(output, reading.score)[0].sigmoid())
-        instance, ended = entry.decode_step(output, 0, number, config)
-        fate, found = _judge(instance, score, output, config)
-        if instance is not None:
-            fate, found = _claim(instance, resolver, size)
-        ended = ended or number + 1 == config.max_steps
-        yield (
-            StepTrace(
-                tuple(_numbers(cell.hidden[0].abs().float().sum(dim=0)) for cell in state.cells),
-                {stage: _numbers(getattr(output, stage)[0]) for stage in reading.stages},
-                _numbers(output.mask_probs[0]),
-                score,
-                float(output.seed_left[0]),
-                looked_at,
-                fate,
-                found,
-            ),
-            ended,
-        )
-
-
-def _judge(instance: Instance | None, score: float, output: Any, config: Any) -> tuple[str, Instance | None]:
-    """Why a step gives nothing, in the order in which the models ask."""
-    if instance is not None:
-        return KEPT, instance
-    if float(output.seed_left[0]) < config.seed_threshold:
-        return NO_SEED, None
-    if score < config.stop_threshold:
-        return LOW_SCORE, None
-    return SMALL if bool((output.mask_probs[0] >= config.mask_threshold).any()) else EMPTY, None
+def _trace_step(
+    network: SequentialModel[Any], step: Step, look: guidance.Look | None, resolver: OverlapResolver, size: Size
+) -> StepTrace:
+    decision, output = step.decisions[0], step.output
+    fate, found = str(decision.fate), decision.instance
+    if found is not None:
+        fate, found = _claim(found, resolver, size)
+    y, x = (None, None) if look is None else look.place[0].tolist()
+    return StepTrace(
+        kappa=tuple(_numbers(cell.hidden[0].abs().float().sum(dim=0)) for cell in step.state.cells),
+        stages={stage: _numbers(getattr(output, stage)[0]) for stage in network.stages},
+        mask_probs=_numbers(output.mask_probs[0]),
+        score=float(output.presence_logits[0].sigmoid()),
+        seed_left=float(output.seed_left[0]),
+        place=None if y is None or x is None else (y, x),
+        fate=fate,
+        found=found,
+    )
 
 
 def _claim(instance: Instance, resolver: OverlapResolver, size: Size) -> tuple[str, Instance | None]:
@@ -276,14 +233,6 @@ def _claim(instance: Instance, resolver: OverlapResolver, size: Size) -> tuple[s
         return PADDING, None
     found = resolver.claim(replace(instance, box=seen.box, mask=seen.mask))
     return (TAKEN, None) if found is None else (KEPT, found)
-
-
-def _gaze(memory: Any, state: Any) -> tuple[float, float] | None:
-    if memory.gaze is None:
-        return None
-    cell, _ = gaze.look(memory.gaze, state.canvas)
-    y, x = memory.gaze.positions[-1].flatten(1)[:, int(cell[0])].tolist()
-    return y, x
 
 
 def _middle(boxes: list[Box]) -> int:

@@ -1,6 +1,6 @@
 """What a model is trained on and asked about: `Batch`, images with their truth, and `Prompts`, where to look in one image."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -27,6 +27,10 @@ class Prompts(NamedTuple):
         """No box and no point."""
         return cls(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
 
+    def to(self, device: torch.device) -> "Prompts":
+        """The same on a device."""
+        return Prompts(*(part.to(device) for part in self))
+
 
 class Batch(NamedTuple):
     """Images of one size and the truth about them.
@@ -44,3 +48,23 @@ class Batch(NamedTuple):
     classes: Int[Tensor, "batch instances"]
     names: tuple[str, ...] = ()
     prompts: tuple[Prompts, ...] | None = None
+
+
+def select_images(values: Any, images: Int[Tensor, " chosen"] | slice) -> Any:
+    """What belongs to some images of a batch, from tensors in lists and named tuples.
+
+    Args:
+        values: a tensor, a list or a named tuple of such values. The first axis of a tensor is the batch; a tensor of batch 1 holds for all images
+            and stays. What is neither (sizes, None) stays too.
+        images: numbers of the images.
+
+    >>> select_images([torch.tensor([[1], [2]]), torch.tensor([[5]]), (4, 4)], torch.tensor([1]))
+    [tensor([[2]]), tensor([[5]]), (4, 4)]
+    """
+    if isinstance(values, Tensor):
+        return values if len(values) == 1 else values[images]
+    if isinstance(values, list):
+        return [select_images(one, images) for one in values]
+    if isinstance(values, tuple) and hasattr(values, "_fields"):
+        return type(values)(*(select_images(one, images) for one in values))
+    return values

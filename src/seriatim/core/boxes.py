@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
 
 from seriatim.core.errors import ShapeError
 from seriatim.core.shapes import Size
@@ -47,6 +48,31 @@ class Boxes:
         _refuse(edges[:, 2:] < edges[:, :2], edges, "ends before it begins; expected (y0, x0, y1, x1)")
         _refuse(~((scores >= 0) & (scores <= 1)), scores, "has a score outside 0..1")
         _refuse(class_ids < 0, class_ids, "has a negative class")
+
+    @classmethod
+    def of(cls, edges: ArrayLike, scores: ArrayLike | None = None, class_ids: ArrayLike | None = None) -> "Boxes":
+        """Boxes from anything that numpy takes.
+
+        Args:
+            edges: as above.
+            scores: as above; None for 1.
+            class_ids: as above; None for 0.
+
+        Raises:
+            ShapeError: as for the class, and if something is no array of numbers.
+
+        >>> Boxes.of([(0, 0, 2, 3)]).class_ids.tolist()
+        [0]
+        """
+        try:
+            corners = np.asarray(edges, dtype=np.float64)
+            corners = corners if corners.size else corners.reshape(0, 4)
+            count = len(corners) if corners.ndim else 0
+            confidences = np.ones(count) if scores is None else np.asarray(scores, dtype=np.float64)
+            classes = np.zeros(count, dtype=np.int64) if class_ids is None else np.asarray(class_ids)
+        except (TypeError, ValueError) as error:
+            raise ShapeError(f"boxes: expected arrays of numbers: {error}") from None
+        return cls(corners, confidences, classes.astype(np.int64) if not classes.size else classes)
 
     @classmethod
     def none(cls) -> "Boxes":

@@ -124,7 +124,7 @@ def to_toml(values: Mapping[str, Any]) -> str:
     Raises:
         ConfigError: if a value has no form in TOML.
 
-    >>> print(to_toml({"seed": 1, "model": {"name": "rsis", "gaze": None}}), end="")
+    >>> print(to_toml({"seed": 1, "model": {"name": "rsis", "guidance": None}}), end="")
     seed = 1
     <BLANKLINE>
     [model]

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from seriatim.core.config import Config
+from seriatim.inference.overlaps import OverlapRule
 
 
 class CRFConfig(Config):
@@ -41,6 +42,8 @@ class InferenceConfig(Config):
     """A mask that comes nearer than this many pixels to an inner border of its tile counts as cut by it."""
     join_overlap: float = Field(default=0.4, gt=0, le=1)
     """Two cut parts are one object if they agree in the strip that both tiles see: intersection over union of at least this."""
+    overlaps: OverlapRule = "earlier"
+    """Who keeps a pixel of two objects: the one found earlier, the one with the better score, or both (`keep`)."""
     max_hidden: float = Field(default=0.5, gt=0, le=1)
     """An object is dropped as found twice if more than this share of it belongs to objects found before it."""
     solid: bool = False

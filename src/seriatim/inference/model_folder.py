@@ -16,6 +16,7 @@ from seriatim.data.preparation import PreparationConfig
 from seriatim.inference.config import InferenceConfig
 from seriatim.inference.zoo import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from seriatim.models import catalogue
+from seriatim.models.interface import Model
 
 
 class ModelSettings(Config):
@@ -107,7 +108,7 @@ def read_description(folder: Path) -> ModelDescription:
         raise CheckpointError(str(error)) from None
 
 
-def read_model_folder(folder: Path) -> tuple[nn.Module, ModelDescription]:
+def read_model_folder(folder: Path) -> tuple[Model[Any], ModelDescription]:
     """The network with its weights, in float32, and its description.
 
     Raises:

@@ -1,42 +1,39 @@
 """`load` and `Predictor`: images in, objects in the order found out, at the size of the image.
 
-A image is prepared, brought to the scale of the network if the model asks for that, and cut into tiles where it is large. `encode` runs
-once for a batch of tiles, then `step` until every tile has ended; tiles that have ended leave the batch.
+An image is prepared, brought to the scale of the network if the model asks for that, and cut into tiles where it is large. The network detects the
+objects of a batch of tiles; they are placed in the image, joined across tiles, and what they share is settled by the model's rule.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float, Float32
+from numpy.typing import ArrayLike
 from PIL import Image
-from torch import Tensor, nn
 
+from seriatim.core.boxes import Boxes
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.platform import denormals_as_zero
+from seriatim.core.progress import Progress
 from seriatim.core.shapes import Box, Size
 from seriatim.data.images import from_pillow, read_pixels, to_float_image
 from seriatim.data.preparation import prepare, rescale, shrunk_size
-from seriatim.inference.config import InferenceConfig as InferenceConfig
 from seriatim.inference.model_folder import ModelDescription, read_model_folder
+from seriatim.inference.overlaps import resolve_overlaps
+from seriatim.inference.placement import MULTIPLE, ImagePrompts, original_box, pad_tile, place
 from seriatim.inference.refinement import refine_instances
 from seriatim.inference.scale import estimate_scale
-from seriatim.inference.tiling import OverlapResolver, TileMerger, plan_tiles
+from seriatim.inference.tiling import TileMerger, plan_tiles
 from seriatim.inference.zoo import find_model_folder
-from seriatim.models import catalogue
+from seriatim.models.interface import Found, Model
 
 ImageInput = str | Path | Image.Image | np.ndarray
 """A file, or pixels as a person sees them: Pillow's, or uint8, uint16, float or bool of HxW, HxWx3 or HxWx4."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of tiles done and of all tiles."""
-
-MULTIPLE = 32
-"""Both sides of what a network sees are multiples of this."""
 
 
 def load(name_or_folder: str | Path, device: str = "auto", crf: bool = False) -> "Predictor":
@@ -83,7 +80,7 @@ class Predictor:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Model[Any],
         description: ModelDescription,
         device: torch.device | str | None = None,
         crf: bool = False,
@@ -98,60 +95,81 @@ class Predictor:
         Raises:
             ConfigError: if the description asks for what the network cannot do.
         """
-        self.network: Any = network if device is None else network.to(device)
+        self.network = network if device is None else network.to(device)
         self.description = description
         self.class_names = description.class_names
         self.crf = crf
-        self._entry = catalogue.entry(description.model.name)
-        self._config: Any = self.network.config
-        if description.preparation.channels != self._config.input_channels:
-            raise ConfigError(
-                f"preparation.channels: {description.preparation.channels}, but the network takes {self._config.input_channels}"
-            )
-        if description.preparation.diameter is not None and not self._config.extensions.gaze:
-            raise ConfigError(
-                "preparation.diameter: needs a network that estimates diameters (model.config.extensions.gaze)"
-            )
+        channels, expected = description.preparation.channels, network.config.input_channels
+        if channels != expected:
+            raise ConfigError(f"preparation.channels: {channels}, but the network takes {expected}")
+        if description.preparation.diameter is not None and network.diameter_estimator is None:
+            raise ConfigError("preparation.diameter: needs a network that estimates diameters (model.config.guidance)")
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
 
-    def predict(self, image: ImageInput, progress: Progress | None = None) -> Instances:
-        """The objects of a image, in the order found; none overlaps another.
+    def predict(
+        self,
+        image: ImageInput,
+        progress: Progress | None = None,
+        *,
+        points: ArrayLike | None = None,
+        boxes: ArrayLike | None = None,
+        box_scores: ArrayLike | None = None,
+        box_classes: ArrayLike | None = None,
+    ) -> Instances:
+        """The objects of an image, in the order found; whether they may overlap is a setting of the model.
 
         Args:
-            image: see `Image`; EXIF orientation of files and Pillow's images is applied.
-            progress: called after every tile.
+            image: see `ImageInput`; EXIF orientation of files and Pillow's images is applied.
+            progress: called with the number of tiles done and of all tiles.
+            points: (y, x) in pixels of the image: the object at each point is segmented, by models with guidance.
+            boxes: (y0, x0, y1, x1) of detections or proposals in pixels of the image, for models that take boxes.
+            box_scores: of the boxes, 0..1; None for 1.
+            box_classes: of the boxes, from 1; None, or 0, for unknown.
 
         Raises:
-            ImageError: if a file cannot be read as a image.
-            ShapeError: if an array is no image.
+            ImageError: if a file cannot be read as an image.
+            ShapeError: if an array is no image, or points or boxes are none.
+            ConfigError: if the model takes no points or boxes, or needs boxes.
         """
-        return self.predict_values(_values(image), progress)
+        return self.predict_values(to_values(image), progress, _prompts(points, boxes, box_scores, box_classes))
 
-    def stream(self, image: ImageInput, progress: Progress | None = None) -> Iterator[Instance]:
+    def stream(
+        self,
+        image: ImageInput,
+        progress: Progress | None = None,
+        *,
+        points: ArrayLike | None = None,
+        boxes: ArrayLike | None = None,
+        box_scores: ArrayLike | None = None,
+        box_classes: ArrayLike | None = None,
+    ) -> Iterator[Instance]:
         """The same objects in the same order, each as soon as it is certain.
 
-        A image that fits into one tile is seen step by step; in a larger one objects come after each row of tiles. With the CRF, which
-        looks at all objects together, they come at the end.
+        An image that fits into one tile is seen step by step; in a larger one objects come after each row of tiles. With the CRF, which looks at
+        all objects together, or where the better score keeps contested pixels, they come at the end.
 
         Args:
-            image: as for `predict`.
+            image: as for `predict`, as the rest and the errors.
             progress: as for `predict`.
-
-        Raises:
-            ImageError: as for `predict`.
-            ShapeError: as for `predict`.
+            points: as for `predict`.
+            boxes: as for `predict`.
+            box_scores: as for `predict`.
+            box_classes: as for `predict`.
         """
-        return self._stream(_values(image), progress)
+        return self._stream(to_values(image), progress, _prompts(points, boxes, box_scores, box_classes))
 
     def predict_values(
-        self, image: Float32[np.ndarray, "channels height width"], progress: Progress | None = None
+        self,
+        image: Float32[np.ndarray, "channels height width"],
+        progress: Progress | None = None,
+        prompts: ImagePrompts | None = None,
     ) -> Instances:
-        """The objects of a image as data sets hold it: values in 0..1, channels first, not yet prepared."""
-        return Instances((image.shape[1], image.shape[2]), self._stream(image, progress))
+        """The objects of an image as data sets hold it: values in 0..1, channels first, not yet prepared."""
+        return Instances((image.shape[1], image.shape[2]), self._stream(image, progress, prompts))
 
     def prepared(
         self, values: Float32[np.ndarray, "channels height width"]
@@ -176,15 +194,15 @@ class Predictor:
         size = (prepared.shape[1], prepared.shape[2])
         if preparation.diameter is not None:
             with self.evaluating():
-                scale = estimate_scale(prepared, preparation.diameter, self._dense_maps)
+                scale = estimate_scale(prepared, preparation.diameter, self._diameters)
             size = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
         return rescale(prepared, shrunk_size(size, preparation))
 
     def predict_prepared(self, image: Float32[np.ndarray, "channels height width"]) -> Instances:
-        """The objects of a image that has the channels, brightness, polarity and scale of the network already."""
+        """The objects of an image that has the channels, brightness, polarity and scale of the network already."""
         size = (image.shape[1], image.shape[2])
         with self.evaluating():
-            return Instances(size, self._stream_prepared(image, size, None))
+            return Instances(size, self._resolved(image, size, None, None))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -208,106 +226,104 @@ class Predictor:
             yield
 
     def _stream(
-        self, image: Float32[np.ndarray, "channels height width"], progress: Progress | None
+        self,
+        image: Float32[np.ndarray, "channels height width"],
+        progress: Progress | None,
+        prompts: ImagePrompts | None,
     ) -> Iterator[Instance]:
         size = (image.shape[1], image.shape[2])
         with self.evaluating():
-            found = self._stream_prepared(self.prepared(image), size, progress)
+            found = self._resolved(self.prepared(image), size, progress, prompts)
             if not self.crf:
                 yield from found
                 return
             values, settings = prepare(image, self.description.preparation), self.description.inference
             yield from refine_instances(values, Instances(size, found), settings.crf, settings.solid, self.device)
 
-    def _stream_prepared(
-        self, prepared: Float32[np.ndarray, "channels height width"], size: Size, progress: Progress | None
+    def _resolved(
+        self,
+        prepared: Float32[np.ndarray, "channels height width"],
+        size: Size,
+        progress: Progress | None,
+        prompts: ImagePrompts | None,
     ) -> Iterator[Instance]:
+        """The objects with what they keep of shared pixels, in pixels of the image of `size`."""
+        settings = self.description.inference
+        found = self._joined(prepared, size, progress, prompts)
+        return resolve_overlaps(found, size, settings.overlaps, settings.max_hidden, settings.min_area, settings.solid)
+
+    def _joined(
+        self,
+        prepared: Float32[np.ndarray, "channels height width"],
+        size: Size,
+        progress: Progress | None,
+        prompts: ImagePrompts | None,
+    ) -> Iterator[Instance]:
+        """The objects of all tiles, those that several tiles saw once."""
         settings = self.description.inference
         scaled = (prepared.shape[1], prepared.shape[2])
         rows = plan_tiles(scaled, settings.tile_size, settings.overlap, MULTIPLE)
-        resolver = OverlapResolver(size, settings.max_hidden, settings.min_area, settings.solid)
-        if len(rows) == len(rows[0]) == 1:
-            for _, instance in self._segment_tiles(prepared, rows[0], size):
-                claimed = resolver.claim(instance)
-                if claimed is not None:
-                    yield claimed
+        tiles = [tile for row in rows for tile in row]
+        if len(tiles) == 1:
+            for _, instance in self._found_in_tiles(prepared, tiles, [0], size, prompts):
+                yield instance
             if progress is not None:
                 progress(1, 1)
             return
-        shrink = min(size[0] / scaled[0], size[1] / scaled[1])
-        margin = max(1, round(settings.border_margin * shrink))
-        merger = TileMerger(
-            [[_original_box(box, scaled, size) for box in row] for row in rows], margin, settings.join_overlap
-        )
-        done, total = 0, sum(len(row) for row in rows)
+        margin = max(1, round(settings.border_margin * min(size[0] / scaled[0], size[1] / scaled[1])))
+        boxes = [[original_box(tile, scaled, size) for tile in row] for row in rows]
+        merger = TileMerger(boxes, margin, settings.join_overlap)
+        done = 0
         for row in rows:
             found: list[list[Instance]] = [[] for _ in row]
             for first in range(0, len(row), settings.tile_batch):
-                batch = row[first : first + settings.tile_batch]
-                for index, instance in self._segment_tiles(prepared, batch, size):
-                    found[first + index].append(instance)
-                done += len(batch)
+                numbers = range(done, done + len(row[first : first + settings.tile_batch]))
+                for number, instance in self._found_in_tiles(prepared, tiles, numbers, size, prompts):
+                    found[first + number - done].append(instance)
+                done += len(numbers)
                 if progress is not None:
-                    progress(done, total)
-            for instance in merger.add_row(found):
-                claimed = resolver.claim(instance)
-                if claimed is not None:
-                    yield claimed
+                    progress(done, len(tiles))
+            yield from merger.add_row(found)
 
-    def _dense_maps(self, crops: Float32[np.ndarray, "crops channels height width"]) -> Any:
-        return self._encode(torch.from_numpy(crops)).gaze.maps
-
-    def _segment_tiles(
-        self, prepared: Float32[np.ndarray, "channels height width"], boxes: Sequence[Box], size: Size
+    def _found_in_tiles(
+        self,
+        prepared: Float32[np.ndarray, "channels height width"],
+        tiles: Sequence[Box],
+        numbers: Sequence[int],
+        size: Size,
+        prompts: ImagePrompts | None,
     ) -> Iterator[tuple[int, Instance]]:
-        """Tile number and object, step by step; boxes in pixels of `prepared`, objects in pixels of the image of `size`."""
+        """Number of the tile and object, as found; tiles in pixels of `prepared`, objects in pixels of the image of `size`."""
         scaled = (prepared.shape[1], prepared.shape[2])
-        crops = np.stack([pad_tile(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in boxes])
-        for index, instance, probs in self._steps(torch.from_numpy(crops)):
-            y0, x0, y1, x1 = boxes[index]
-            if scaled == size:
-                placed = _place(instance, boxes[index])
-            else:
-                tile_probs = probs[: y1 - y0, : x1 - x0]
-                placed = _place_scaled(instance, tile_probs, boxes[index], scaled, size, self._config.mask_threshold)
+        crops = np.stack([pad_tile(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in (tiles[one] for one in numbers)])
+        asked = (
+            None if prompts is None else [prompts.of_tile(tiles, one, scaled, size).to(self.device) for one in numbers]
+        )
+        found = self.network.detect(torch.from_numpy(crops).to(self.device), asked)
+        while (one := self._next(found)) is not None:
+            tile = tiles[numbers[one.image]]
+            placed = place(one.instance, one.probs, tile, scaled, size, self.network.config.mask_threshold)
             if placed is not None:
-                yield index, placed
+                yield numbers[one.image], placed
 
-    def _steps(self, images: Tensor) -> Iterator[tuple[int, Instance, Tensor]]:
-        """Number of the image, what a step found in it, and the step's probabilities; images leave the batch when they end."""
-        memory = self._encode(images)
-        state = None
-        going = list(range(len(images)))
-        for step in range(self._config.max_steps):
-            output, state = self._step(memory, state, len(going))
-            staying = []
-            for position, index in enumerate(going):
-                instance, ended = self._entry.decode_step(output, position, step, self._config)
-                if not ended:
-                    staying.append(position)
-                if instance is not None:
-                    yield index, instance, output.mask_probs[position]
-            if not staying:
-                return
-            if len(staying) < len(going):
-                memory, state = self._select(memory, state, staying)
-                going = [going[position] for position in staying]
+    def _next(self, found: Iterator[Found]) -> Found | None:
+        with self.arithmetic():  # around each object, so that the settings do not reach whoever takes the objects
+            return next(found, None)
 
-    def _encode(self, images: Float[Tensor, "batch channels height width"]) -> Any:
+    def _diameters(self, windows: Float32[np.ndarray, "windows channels height width"]) -> np.ndarray:
+        estimate = self.network.diameter_estimator
+        assert estimate is not None, "checked when the predictor was made"
         with self.arithmetic():
-            return self.network.encode(images.to(self.device))
-
-    def _step(self, memory: Any, state: Any, batch: int) -> tuple[Any, Any]:
-        with self.arithmetic():
-            return self.network.step(memory, self.network.initial_state(memory, batch) if state is None else state)
-
-    @torch.inference_mode()
-    def _select(self, memory: Any, state: Any, images: Sequence[int]) -> tuple[Any, Any]:
-        chosen = torch.tensor(images, device=self.device)
-        return memory.select(chosen), state.select(chosen)
+            return estimate(torch.from_numpy(windows).to(self.device))
 
 
-def _values(image: ImageInput) -> Float32[np.ndarray, "channels height width"]:
+def to_values(image: ImageInput) -> Float32[np.ndarray, "channels height width"]:
+    """An image as data sets hold it: values in 0..1, channels first.
+
+    Raises:
+        ImageError: if a file cannot be read as an image.
+        ShapeError: if an array is no image.
+    """
     if isinstance(image, str | Path):
         return to_float_image(read_pixels(Path(image)), str(image))
     if isinstance(image, Image.Image):
@@ -317,68 +333,21 @@ def _values(image: ImageInput) -> Float32[np.ndarray, "channels height width"]:
     raise ShapeError(f"image: expected a path, a Pillow image or a numpy array, got {type(image).__name__}")
 
 
-def pad_tile(
-    crop: Float32[np.ndarray, "channels height width"],
-) -> Float32[np.ndarray, "channels padded_height padded_width"]:
-    """A copy of the crop, continued by reflection on its lower and right edges until its sides are multiples of `MULTIPLE`."""
-    missing = [-extent % MULTIPLE for extent in crop.shape[1:]]
-    return np.pad(crop, ((0, 0), (0, missing[0]), (0, missing[1])), mode="reflect")
-
-
-def _place(instance: Instance, box: Box) -> Instance | None:
-    """The object of a tile at `box`, in pixels of the image; what lies in the padding is cut off."""
-    inside = instance.mask[: max(box[2] - box[0] - instance.box[0], 0), : max(box[3] - box[1] - instance.box[1], 0)]
-    return _moved(instance, inside, (box[0] + instance.box[0], box[1] + instance.box[1]))
-
-
-def _place_scaled(
-    instance: Instance, probs: Float[Tensor, "height width"], box: Box, scaled: Size, size: Size, threshold: float
-) -> Instance | None:
-    """The object of a tile of the scaled image, in pixels of the original: probabilities inside its box, resampled."""
-    found = (instance.box[0] + box[0], instance.box[1] + box[1], instance.box[2] + box[0], instance.box[3] + box[1])
-    tile, reach = _original_box(box, scaled, size), _original_box(found, scaled, size)
-    y0, x0 = max(reach[0] - 1, tile[0]), max(reach[1] - 1, tile[1])
-    y1, x1 = min(reach[2] + 1, tile[2]), min(reach[3] + 1, tile[3])
-    if y0 >= y1 or x0 >= x1:
+def _prompts(
+    points: ArrayLike | None, boxes: ArrayLike | None, scores: ArrayLike | None, classes: ArrayLike | None
+) -> ImagePrompts | None:
+    if points is None and boxes is None:
         return None
-    rows = (np.arange(y0, y1) + 0.5) * (scaled[0] / size[0]) - 0.5 - box[0]
-    columns = (np.arange(x0, x1) + 0.5) * (scaled[1] / size[1]) - 0.5 - box[1]
-    return _moved(instance, _sample_bilinear(probs.float().cpu().numpy(), rows, columns) >= threshold, (y0, x0))
-
-
-def _moved(instance: Instance, mask: Bool[np.ndarray, "height width"], offset: tuple[int, int]) -> Instance | None:
-    return Instance.from_mask(
-        mask,
-        offset,
-        score=instance.score,
-        class_id=instance.class_id,
-        class_probs=instance.class_probs,
-        step=instance.step,
+    return ImagePrompts(
+        Boxes.none() if boxes is None else Boxes.of(boxes, scores, classes),
+        np.zeros((0, 2)) if points is None else _points(points),
     )
 
 
-def _sample_bilinear(
-    values: Float[np.ndarray, "height width"], rows: Float[np.ndarray, " rows"], columns: Float[np.ndarray, " columns"]
-) -> Float[np.ndarray, "rows columns"]:
-    """Values between the centres of pixels; beyond the outermost centres those of the edge."""
-    (top, bottom, down), (left, right, across) = (
-        _neighbours(places, extent) for places, extent in zip((rows, columns), values.shape, strict=True)
-    )
-    upper, lower = values[top], values[bottom]
-    lines = upper + (lower - upper) * down[:, None]
-    return lines[:, left] + (lines[:, right] - lines[:, left]) * across[None, :]
-
-
-def _neighbours(places: np.ndarray, extent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    inside = np.clip(places, 0, extent - 1)
-    before = np.minimum(inside.astype(np.int64), max(extent - 2, 0))
-    return before, np.minimum(before + 1, extent - 1), (inside - before).astype(np.float32)
-
-
-def _original_box(box: Box, scaled: Size, size: Size) -> Box:
-    """The pixels of the original image whose centres lie in a box of the scaled one."""
-    if scaled == size:
-        return box
-    edges = [int(np.ceil(edge * size[axis % 2] / scaled[axis % 2] - 0.5)) for axis, edge in enumerate(box)]
-    y0, x0, y1, x1 = (min(max(edge, 0), size[axis % 2]) for axis, edge in enumerate(edges))
-    return y0, x0, y1, x1
+def _points(points: ArrayLike) -> Float[np.ndarray, "points 2"]:
+    places = np.asarray(points, dtype=np.float64)
+    if not places.size:
+        return np.zeros((0, 2))
+    if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
+        raise ShapeError(f"points: expected finite (y, x) of shape (points, 2), got shape {places.shape}")
+    return places

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float32, Int, Int32
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Box, Size, box_slices, intersect_boxes
 from seriatim.inference.config import CRFConfig
-from seriatim.inference.tiling import fill_largest_part
+from seriatim.inference.overlaps import fill_largest_part
 from seriatim.nn import DenseCRF
 
 BLOCK = 512

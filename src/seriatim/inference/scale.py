@@ -1,68 +1,50 @@
-"""How large the objects of a image are, as the network itself sees it, and the scale that follows from that."""
+"""The scale at which a network looks at an image: such that the objects, as it sees them itself, have the diameter that it was trained on."""
 
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Float32
-from scipy.ndimage import maximum_filter
+from jaxtyping import Float32
 
-from seriatim.core.dense_maps import OFFSET_UNIT, DenseMaps
 from seriatim.data.preparation import rescale
 
 WINDOW = 256
 """Side of the windows that are looked at, in pixels of the network."""
 
-_SEED = 0.5
-_SMALLEST, _LARGEST = 0.25, 4.0
-_NEAR = (0.6, 1.7)
-_KEPT = 1.15
+MIN_SCALE, MAX_SCALE = 0.25, 4.0
+"""Range of the scale."""
+
+NEAR = (0.6, 1.7)
+"""A factor in this range is taken without a second look."""
+
+KEPT = 1.15
+"""An image is not rescaled by less than this factor either way."""
 
 
 def estimate_scale(
     image: Float32[np.ndarray, "channels height width"],
     diameter: float,
-    dense_maps: Callable[[Float32[np.ndarray, "windows channels height width"]], DenseMaps],
+    estimate_diameters: Callable[[Float32[np.ndarray, "windows channels height width"]], np.ndarray],
 ) -> float:
     """The factor by which the image is to be rescaled so that its median object has `diameter`; 1 where it is near enough.
 
-    Up to four windows spread over the image are looked at, once at its own scale and, if that proves far from the right one, once more at
-    the scale found. Every object has one vote: the diameter at the best seed within its radius.
+    Up to four windows spread over the image are looked at, once at its own scale and, if that proves far from the right one, once more at the
+    scale found.
 
     Args:
         image: prepared.
         diameter: wanted, in pixels of the network.
-        dense_maps: the network's maps of a batch of windows.
+        estimate_diameters: gives the diameters of all objects of a batch of windows.
     """
     scale = 1.0
     for _ in range(2):
-        windows = _windows(image, scale)
-        found = predicted_diameters(dense_maps(windows), (windows.shape[2], windows.shape[3]))
+        found = estimate_diameters(_windows(image, scale))
         if not len(found):
             break
         factor = diameter / float(np.median(found))
-        scale = float(np.clip(scale * factor, _SMALLEST, _LARGEST))
-        if _NEAR[0] <= factor <= _NEAR[1]:
+        scale = float(np.clip(scale * factor, MIN_SCALE, MAX_SCALE))
+        if NEAR[0] <= factor <= NEAR[1]:
             break
-    return 1.0 if 1 / _KEPT <= scale <= _KEPT else scale
-
-
-def predicted_diameters(maps: DenseMaps, size: tuple[int, int]) -> Float[np.ndarray, " objects"]:
-    """The diameter in pixels of every object, one an object, of a batch of windows of `size` pixels."""
-    seeds = maps.seed_logits.float().sigmoid().cpu().numpy()
-    diameters = OFFSET_UNIT * 2.0 ** maps.log2_diameters.float().clamp(-2, 5).cpu().numpy()
-    stride = np.array((size[0] / seeds.shape[1], size[1] / seeds.shape[2]))
-    found = []
-    for seed, diameter in zip(seeds, diameters, strict=True):
-        rows, columns = np.nonzero((seed > _SEED) & (seed == maximum_filter(seed, size=3)))
-        order = np.argsort(-seed[rows, columns], kind="stable")
-        places = np.stack((rows, columns), axis=1)[order] * stride
-        sizes = diameter[rows, columns][order]
-        while len(places):
-            found.append(float(sizes[0]))
-            apart = np.hypot(*(places - places[0]).T) > sizes[0] / 2
-            apart[0] = False
-            places, sizes = places[apart], sizes[apart]
-    return np.array(found)
+    return 1.0 if 1 / KEPT <= scale <= KEPT else scale
 
 
 def _windows(

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int
-from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from seriatim.core.instances import Instance
-from seriatim.core.shapes import Box, Size, box_slices, intersect_boxes
+from seriatim.core.shapes import Box, Size, intersect_boxes
 
 
 def plan_tiles(size: Size, tile: int, overlap: int, multiple: int = 32) -> list[list[Box]]:
@@ -254,21 +255,14 @@ def _best_of_each_tile(parts: Sequence[_Part], links: Sequence[_Pair]) -> list[_
 
 
 def _components(count: int, pairs: Sequence[_Pair]) -> list[list[int]]:
-    """Numbers 0..count-1 in groups that the pairs connect."""
-    parents = list(range(count))
-
-    def root(index: int) -> int:
-        while parents[index] != index:
-            parents[index] = parents[parents[index]]
-            index = parents[index]
-        return index
-
-    for pair in pairs:
-        parents[root(pair.second)] = root(pair.first)
-    groups: dict[int, list[int]] = {}
-    for index in range(count):
-        groups.setdefault(root(index), []).append(index)
-    return list(groups.values())
+    """Numbers 0..count-1 in groups that the pairs connect, each sorted, the group of the smallest number first."""
+    edges = np.array([(pair.first, pair.second) for pair in pairs], dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    num_groups, owners = connected_components(graph, directed=False)
+    groups: list[list[int]] = [[] for _ in range(num_groups)]
+    for number, owner in enumerate(owners.tolist()):
+        groups[owner].append(number)
+    return sorted(groups)
 
 
 def _union(parts: Sequence[_Part]) -> Instance:
@@ -298,46 +292,3 @@ def _cores(rows: Sequence[Sequence[Box]]) -> list[Box]:
             right = box[3] if column == len(row) - 1 else (box[3] + row[column + 1][1]) // 2
             cores.append((top, left, bottom, right))
     return cores
-
-
-class OverlapResolver:
-    """Leaves each contested pixel to the object that was found first."""
-
-    def __init__(self, size: Size, max_hidden: float = 0.5, min_area: int = 1, solid: bool = False) -> None:
-        """
-        Args:
-            size: (height, width) of the image.
-            max_hidden: an object is dropped if more than this share of it is taken.
-            min_area: an object is dropped if fewer pixels are left to it.
-            solid: an object is its largest connected part, with its holes filled.
-        """
-        self.max_hidden = max_hidden
-        self.min_area = min_area
-        self.solid = solid
-        self._taken = np.zeros(size, dtype=bool)
-
-    def claim(self, instance: Instance) -> Instance | None:
-        """What is left of the object for it to keep, or None."""
-        window = self._taken[box_slices(instance.box)]
-        mask = fill_largest_part(instance.mask) if self.solid else instance.mask
-        free = mask & ~window
-        if self.max_hidden * np.count_nonzero(mask) < np.count_nonzero(mask & window):
-            return None
-        if self.solid and free.any():
-            free = fill_largest_part(free) & ~window
-        if np.count_nonzero(free) < max(self.min_area, 1):
-            return None
-        window |= free
-        if np.array_equal(free, instance.mask):
-            return instance
-        visible = Instance.from_mask(free, offset=instance.box[:2])
-        assert visible is not None, "pixels are left"
-        return replace(instance, box=visible.box, mask=visible.mask)
-
-
-def fill_largest_part(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
-    """The largest connected part (corners do not connect), with its holes filled."""
-    parts, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
-    if count > 1:
-        mask = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-    return np.asarray(ndimage.binary_fill_holes(mask))

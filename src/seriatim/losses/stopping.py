@@ -21,21 +21,16 @@ def first_steps(
     return steps < num_targets[:, None], steps <= num_targets[:, None]
 
 
-def stop_loss(
-    stop_logits: Float[Tensor, "batch steps"],
-    present: Bool[Tensor, "batch steps"],
-    counted: Bool[Tensor, "batch steps"],
-) -> Float[Tensor, " batch"]:
-    """The sum over the counted steps of each image.
+def stop_costs(
+    stop_logits: Float[Tensor, "batch steps"], present: Bool[Tensor, "batch steps"]
+) -> Float[Tensor, "batch steps"]:
+    """The binary cross entropy of every step.
 
     Args:
         stop_logits: positive where the network says that there is an object.
         present: True where there is one.
-        counted: False where a step is left out.
 
-    >>> costs = stop_loss(torch.tensor([[0.0, 0.0, 9.0]]), *first_steps(torch.tensor([1]), 3))
-    >>> round(costs.item(), 3)  # 2 ln 2
-    1.386
+    >>> stop_costs(torch.tensor([[0.0, 9.0]]), torch.tensor([[True, True]])).round(decimals=3).tolist()  # ln 2, ln(1 + exp(-9))
+    [[0.6930000185966492, 0.0]]
     """
-    costs = F.binary_cross_entropy_with_logits(stop_logits, present.to(stop_logits.dtype), reduction="none")
-    return (costs * counted).sum(dim=1)
+    return F.binary_cross_entropy_with_logits(stop_logits, present.to(stop_logits.dtype), reduction="none")

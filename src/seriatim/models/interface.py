@@ -6,9 +6,10 @@ detect              the objects of a batch of images in the order found         
 diameter_estimator  the diameters of the objects of a batch, or None                for `preparation.diameter`
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -26,8 +27,8 @@ class ModelConfig(Config):
 
     input_channels: Literal[1, 3, 4] = 3
     """Channels of the image."""
-    num_classes: int | None = None
-    """Classes of objects; None where the model tells none apart."""
+    num_classes: int = Field(default=0, ge=0)
+    """Classes of objects; 0 where the model tells none apart."""
     mask_threshold: float = Field(default=0.5, gt=0, lt=1)
     """A pixel with at least this probability belongs to the mask."""
 
@@ -46,6 +47,10 @@ class Found(NamedTuple):
     probs: Float[Tensor, "height width"]
 
 
+DiameterEstimator = Callable[[Tensor], np.ndarray]
+"""From images (batch, channels, height, width) to the diameters in pixels of all their objects."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingContext:
     """What a training step depends on beside the batch and the weights.
@@ -59,19 +64,16 @@ class TrainingContext:
     num_objects: int | None = None
 
 
-class Model(Protocol):
-    """A network of the catalogue; also a `torch.nn.Module`."""
+ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
-    @property
-    def config(self) -> ModelConfig:
-        """Everything that fixes the network."""
-        ...
 
-    @property
-    def diameter_estimator(self) -> "Callable[[Float[Tensor, 'batch channels height width']], np.ndarray] | None":
-        """Gives the diameters in pixels of all objects of a batch of images; None for a model that does not estimate them."""
-        ...
+class Model(nn.Module, ABC, Generic[ConfigT]):
+    """A network of the catalogue, made from its settings."""
 
+    config: ConfigT
+    """Everything that fixes the network."""
+
+    @abstractmethod
     def losses(self, batch: Batch, weights: Any, context: TrainingContext) -> dict[str, Float[Tensor, ""]]:
         """The weighted terms of the loss of one batch.
 
@@ -80,12 +82,12 @@ class Model(Protocol):
             weights: of the terms, of the model's objective config.
             context: curriculum and randomness.
         """
-        ...
 
+    @abstractmethod
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Every parameter once, by the name of its group; the first group takes the recipe's `optimizer.learning_rate`."""
-        ...
 
+    @abstractmethod
     def detect(
         self, images: Float[Tensor, "batch channels height width"], prompts: Sequence[Prompts] | None = None
     ) -> Iterator[Found]:
@@ -98,4 +100,8 @@ class Model(Protocol):
         Raises:
             ConfigError: if the model needs prompts and there are none, or takes none.
         """
-        ...
+
+    @property
+    def diameter_estimator(self) -> DiameterEstimator | None:
+        """Gives the diameters of the objects of a batch of images; None for a model that does not estimate them."""
+        return None

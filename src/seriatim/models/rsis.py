@@ -7,7 +7,7 @@ Original here: the code. Weights: trained by this project's recipes (`zoo/`), or
     eq. 5, 6   classification and stop loss                                                    `objective`
 
 Everything that is the same at every step (the encoder, the projections S_i and their share of every gate) is computed in `encode`.
-Where the released code differs, its behaviour is an option of `RSISConfig`; extensions that are not in the paper are `RSISExtensions`.
+Where the released code differs, its behaviour is an option of `RSISConfig`. What is not in the paper: `RSISExtensions` and the optional guidance.
 """
 
 import math
@@ -21,19 +21,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seriatim.core.batch import Batch
 from seriatim.core.config import Config
-from seriatim.core.dense_maps import DenseMaps
 from seriatim.core.errors import ConfigError, ShapeError
-from seriatim.core.instances import Instance, Instances
-from seriatim.losses.dense_maps import coarse_map_losses
-from seriatim.losses.matching import hungarian
-from seriatim.losses.soft_iou import soft_iou, soft_iou_costs
-from seriatim.losses.stopping import first_steps, stop_loss
-from seriatim.models.sequential import decode_sequence
-from seriatim.nn import gaze
+from seriatim.core.instances import Instance
+from seriatim.losses.matching import MatchedSteps, match_steps, reduce_steps, steps_of_targets
+from seriatim.losses.stopping import stop_costs
+from seriatim.models import guidance, sequential
+from seriatim.models.guidance_training import dense_losses, lead
+from seriatim.models.interface import TrainingContext
 from seriatim.nn.convlstm import ConvLSTM, ConvLSTMState
 from seriatim.nn.encoders import Encoder, TopDownPathway
-from seriatim.nn.gaze_teacher import lead
 
 
 class RSISExtensions(Config):
@@ -43,15 +41,11 @@ class RSISExtensions(Config):
     """Channels of a top-down pathway over the encoder's features; 0 for none (the paper)."""
     coordinates: bool = False
     """Give the position (y, x, in -1..1) of every cell as two more constant features."""
-    gaze: bool = False
-    """Tell every step where to look, from dense maps trained beside it (`nn/gaze.py`)."""
     class_from_mask: bool = False
-    """Let the class be told also from the features of the top-down pathway, averaged over the step's mask at every level."""
-    teacher_objects: int = Field(default=16, ge=1)
-    """With the gaze: objects that a training sequence shows at the most; of the others, the truth is on the canvas from the start."""
+    """Tell the class also from the features of the top-down pathway, averaged over the step's mask at every level."""
 
 
-class RSISConfig(Config):
+class RSISConfig(sequential.SequentialConfig):
     """Everything that fixes an RSIS network."""
 
     encoder: str = "resnet101"
@@ -59,9 +53,7 @@ class RSISConfig(Config):
     encoder_weights: str | None = None
     """"hub", the path of a state dict, or nothing. Sec. 3.1: ImageNet."""
     encoder_depth: int = Field(default=5, ge=1, le=5)
-    """How many levels of the encoder are used, from the shallowest."""
-    input_channels: Literal[1, 3, 4] = 3
-    """Channels of the image."""
+    """Levels of the encoder that are used, from the shallowest."""
     width: int = Field(default=128, ge=8)
     """D of Sec. 3.2: 128 for Pascal VOC and Cityscapes, 64 for CVPPP."""
     widths: Literal["paper", "release"] = "paper"
@@ -74,18 +66,8 @@ class RSISConfig(Config):
     """Batch norm behind the projection that makes S_i (released code)."""
     num_classes: int = Field(default=1, ge=1)
     """Classes of objects, C."""
-    max_steps: int = Field(default=20, ge=1)
-    """Steps at the most, at test time."""
-    stop_threshold: float = Field(default=0.5, ge=0, le=1)
-    """A step whose stop probability is below this holds no object."""
-    stop_policy: Literal["first", "skip"] = "first"
-    """At such a step: end the sequence (paper), or leave the step out and go on (released code, Pascal)."""
-    mask_threshold: float = Field(default=0.5, gt=0, lt=1)
-    """A pixel with at least this probability belongs to the mask."""
     min_area_fraction: float = Field(default=0.001, ge=0, lt=1)
     """Masks smaller than this fraction of the image are dropped (released code)."""
-    seed_threshold: float = Field(default=0.3, ge=0, le=1)
-    """With the gaze: the sequence ends where the best seed that is left is below this."""
     extensions: RSISExtensions = RSISExtensions()
 
 
@@ -99,55 +81,40 @@ class RSISObjectiveConfig(Config):
     stop: float = Field(default=0.0, ge=0)
     """gamma of Sec. 4.2: 0 at first, then 0.5 (VOC), 0.1 (CVPPP), 1.0 (Cityscapes)."""
     maps: float = Field(default=0.0, ge=0)
-    """Weight of the dense maps (extension `gaze`)."""
+    """Weight of the dense maps of the guidance."""
     reduction: Literal["sum", "mean"] = "sum"
     """Over the matched pairs and steps of an image: the paper sums, the released code takes means."""
 
 
 class Memory(NamedTuple):
-    """What stays the same over the steps."""
+    """What stays the same over the steps; levels from the deepest to the finest.
+
+    Attributes:
+        size: (height, width) of the images.
+        level_sizes: (height, width) of the levels.
+        skips: S_i of each level where it is multiplied at every step, else None.
+        constant_gates: what the constant input adds to the gates of each ConvLSTM.
+        guidance: of the guidance, or None.
+        features: of each level, for `class_from_mask`; else empty.
+    """
 
     size: tuple[int, int]
     level_sizes: list[tuple[int, int]]
     skips: list[Tensor | None]
     constant_gates: list[Tensor]
-    gaze: gaze.GazeMemory | None
+    guidance: guidance.GuidanceMemory | None
     features: list[Tensor]
-
-    def first(self, count: int) -> "Memory":
-        """Of the first `count` images only."""
-        skips = [None if skip is None else skip[:count] for skip in self.skips]
-        watched = None if self.gaze is None else self.gaze.first(count)
-        gates, features = ([one[:count] for one in parts] for parts in (self.constant_gates, self.features))
-        return Memory(self.size, self.level_sizes, skips, gates, watched, features)
-
-    def select(self, images: Int[Tensor, " chosen"]) -> "Memory":
-        """Of the images with these numbers only; gates that are the same for all images stay as they are."""
-        skips = [None if skip is None else skip[images] for skip in self.skips]
-        gates = [one if len(one) == 1 else one[images] for one in self.constant_gates]
-        watched = None if self.gaze is None else self.gaze.select(images)
-        return Memory(self.size, self.level_sizes, skips, gates, watched, [one[images] for one in self.features])
 
 
 class State(NamedTuple):
-    """What a step hands to the next: a ConvLSTM state a level, and with the gaze what has been taken."""
+    """What a step hands to the next: a ConvLSTM state a level, and with guidance what has been taken."""
 
     cells: list[ConvLSTMState]
-    canvas: Float[Tensor, "batch height width"] | None
-
-    def first(self, count: int) -> "State":
-        """Of the first `count` images only."""
-        cells = [one._replace(hidden=one.hidden[:count], cell=one.cell[:count]) for one in self.cells]
-        return State(cells, None if self.canvas is None else self.canvas[:count])
-
-    def select(self, images: Int[Tensor, " chosen"]) -> "State":
-        """Of the images with these numbers only."""
-        cells = [one._replace(hidden=one.hidden[images], cell=one.cell[images]) for one in self.cells]
-        return State(cells, None if self.canvas is None else self.canvas[images])
+    occupancy: Float[Tensor, "batch height width"] | None
 
 
 class StepOutput(NamedTuple):
-    """One emitted instance of every image."""
+    """One emitted instance of every image; `seed_left` is what guidance had left at the best seed, 1 without it."""
 
     mask_logits: Float[Tensor, "batch height width"]
     class_logits: Float[Tensor, "batch classes"]
@@ -159,22 +126,29 @@ class StepOutput(NamedTuple):
         """Probability that a pixel belongs to the instance."""
         return self.mask_logits.sigmoid()
 
+    @property
+    def presence_logits(self) -> Float[Tensor, " batch"]:
+        """Whether the step holds an instance: the stop signal."""
+        return self.stop_logits
+
 
 @dataclass(frozen=True, slots=True)
 class RSISOutput:
-    """Raw output of a whole sequence; `targets` only where a teacher led the gaze."""
+    """Raw output of a whole sequence; `maps`, `targets` and `counted` only with guidance."""
 
     mask_logits: Float[Tensor, "batch steps height width"]
     class_logits: Float[Tensor, "batch steps classes"]
     stop_logits: Float[Tensor, "batch steps"]
     seed_left: Float[Tensor, "batch steps"]
-    maps: DenseMaps | None = None
+    maps: guidance.DenseMaps | None = None
     targets: Int[Tensor, "batch steps"] | None = None
     counted: Bool[Tensor, "batch steps"] | None = None
 
 
-class RSIS(nn.Module):
+class RSIS(sequential.SequentialModel[RSISConfig]):
     """The network of Fig. 2."""
+
+    stages = ("mask_logits",)
 
     def __init__(self, config: RSISConfig) -> None:
         """
@@ -186,49 +160,43 @@ class RSIS(nn.Module):
         """
         super().__init__()
         self.config = config
-        extensions = config.extensions
+        extensions, guided = config.extensions, config.guidance is not None
         if config.levels > config.encoder_depth:
             raise ConfigError(
                 f"levels: {config.levels} ConvLSTMs need as many encoder levels, encoder_depth is {config.encoder_depth}"
             )
-        if extensions.gaze and not extensions.pyramid_channels:
-            raise ConfigError("extensions.gaze: needs extensions.pyramid_channels above 0")
-        if extensions.class_from_mask and not extensions.pyramid_channels:
-            raise ConfigError("extensions.class_from_mask: needs extensions.pyramid_channels above 0")
+        for name, is_on in (("guidance", guided), ("extensions.class_from_mask", extensions.class_from_mask)):
+            if is_on and not extensions.pyramid_channels:
+                raise ConfigError(f"{name}: needs extensions.pyramid_channels above 0")
         self.encoder = Encoder(config.encoder, config.input_channels, config.encoder_depth, config.encoder_weights)
         sources = self.encoder.widths[: config.levels]
         self.pathway = None
-        self.dense_head = None
         if extensions.pyramid_channels:
             self.pathway = TopDownPathway(self.encoder.widths, extensions.pyramid_channels)
             sources = [extensions.pyramid_channels] * config.levels
-        if extensions.gaze:
-            self.dense_head = gaze.DenseHead(extensions.pyramid_channels)
-            sources = [source + gaze.NUM_MAPS for source in sources]
-        sources = [source + 2 * extensions.coordinates for source in sources]
+        self.dense_head = guidance.DenseHead(extensions.pyramid_channels) if guided else None
+        constant = guidance.NUM_MAPS * guided + 2 * extensions.coordinates
         hidden = _hidden_widths(config)
         joined = [hidden[0], *hidden[:-1]]
         self.projections = nn.ModuleList()
         self.convlstms = nn.ModuleList()
-        guides = gaze.NUM_GAZE_CHANNELS if extensions.gaze else 0
+        guides = guidance.NUM_CHANNELS * guided
         for level in range(config.levels):
             used = level == 0 or config.skip_mode != "none"
             self.projections.append(
-                _projection(sources[level], joined[level], config.skip_batch_norm) if used else nn.Identity()
+                _projection(sources[level] + constant, joined[level], config.skip_batch_norm) if used else nn.Identity()
             )
-            constant = joined[level] if level == 0 or config.skip_mode == "concat" else 0
+            concatenated = joined[level] if level == 0 or config.skip_mode == "concat" else 0
             changing = 0 if level == 0 else hidden[level - 1]
-            self.convlstms.append(ConvLSTM(changing + guides, constant, hidden[level]))
+            self.convlstms.append(ConvLSTM(changing + guides, concatenated, hidden[level]))
         self.mask_head: nn.Module = nn.Conv2d(hidden[-1], 1, 1)
-        if extensions.gaze:
+        if guided:
             self.mask_head = nn.Sequential(
-                nn.Conv2d(hidden[-1] + gaze.NUM_GAZE_CHANNELS, 16, 3, padding=1),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(16, 1, 1),
+                nn.Conv2d(hidden[-1] + guides, 16, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(16, 1, 1)
             )
         seen_in_mask = config.levels * extensions.pyramid_channels if extensions.class_from_mask else 0
         self.class_head = nn.Linear(sum(hidden) + seen_in_mask, config.num_classes)
-        self.stop_head = nn.Linear(sum(hidden) + (1 if extensions.gaze else 0), 1)
+        self.stop_head = nn.Linear(sum(hidden) + guided, 1)
 
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Memory:
         """Everything that is the same at every step.
@@ -243,13 +211,13 @@ class RSIS(nn.Module):
             raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
         size = (images.shape[-2], images.shape[-1])
         features = self.encoder(images.contiguous(memory_format=torch.channels_last))
-        maps = None
         if self.pathway is not None:
             features = self.pathway(features)
-        seen_by_class = features[: self.config.levels] if self.config.extensions.class_from_mask else []
+        for_class = features[: self.config.levels] if self.config.extensions.class_from_mask else []
+        maps = None
         if self.dense_head is not None:
             maps = self.dense_head(features[-1])
-            seen = gaze.DenseHead.as_features(maps).to(features[-1].dtype)
+            seen = maps.as_features().to(features[-1].dtype)
             features = [torch.cat((level, _resize(seen, level.shape[-2:])), dim=1) for level in features]
         features = features[: self.config.levels]
         if self.config.extensions.coordinates:
@@ -264,11 +232,9 @@ class RSIS(nn.Module):
             convlstm.constant_gates(None if multiplies and level else skip)  # pyright: ignore[reportCallIssue]
             for level, (convlstm, skip) in enumerate(zip(self.convlstms, skips, strict=True))
         ]
-        watched = None
-        if maps is not None:
-            watched = gaze.prepare_gaze(maps, level_sizes, size)
+        guide = None if maps is None else guidance.prepare(maps, level_sizes, size)
         kept: list[Tensor | None] = skips if multiplies else [None] * len(skips)
-        return Memory(size, level_sizes, kept, gates, watched, seen_by_class)
+        return Memory(size, level_sizes, kept, gates, guide, for_class)
 
     def initial_state(self, memory: Memory, batch: int) -> State:
         """Zeros: nothing seen, nothing taken."""
@@ -277,8 +243,7 @@ class RSIS(nn.Module):
             convlstm.initial_state(batch, height, width, like)  # pyright: ignore[reportCallIssue]
             for convlstm, (height, width) in zip(self.convlstms, memory.level_sizes, strict=True)
         ]
-        canvas = None if memory.gaze is None else torch.zeros_like(memory.gaze.seed_probs)
-        return State(cells, canvas)
+        return State(cells, None if memory.guidance is None else torch.zeros_like(memory.guidance.seed_probs))
 
     def step(self, memory: Memory, state: State, cell: Int[Tensor, " batch"] | None = None) -> tuple[StepOutput, State]:
         """One instance: eq. 2, then eq. 1 level by level, then the heads.
@@ -286,116 +251,71 @@ class RSIS(nn.Module):
         Args:
             memory: of `encode`.
             state: of `initial_state` or of the step before.
-            cell: where to look, as a flat index of the finest level; None lets the network look by itself.
+            cell: with guidance, where to look, as a flat index of the finest level; None lets the network look by itself.
         """
-        seed_left = memory.constant_gates[0].new_ones(len(state.cells[0].hidden), dtype=torch.float32)
-        if memory.gaze is not None:
-            assert state.canvas is not None
-            cell, seed_left = gaze.look(memory.gaze, state.canvas, cell)
+        look = guidance.look(memory.guidance, state.occupancy, cell)
         cells: list[ConvLSTMState] = []
-        guide = None
         for level, convlstm in enumerate(self.convlstms):
-            parts = []
+            changing = None
             if level:
-                upsampled = _resize(cells[-1].hidden, memory.level_sizes[level])
+                changing = _resize(cells[-1].hidden, memory.level_sizes[level])
                 skip = memory.skips[level]
-                parts.append(upsampled if skip is None else upsampled * skip)
-            if memory.gaze is not None and cell is not None and state.canvas is not None:
-                guide = gaze.gaze_features(memory.gaze, level, cell, state.canvas)
-                parts.append(guide.to(state.cells[level].hidden.dtype))
-            changing = torch.cat(parts, dim=1) if len(parts) > 1 else (parts[0] if parts else None)
+                changing = changing if skip is None else changing * skip
+            if look is not None:
+                changing = look.join(changing, level, state.cells[level].hidden.dtype)
             cells.append(convlstm(changing, memory.constant_gates[level], state.cells[level]))
-        shown = (
-            cells[-1].hidden
-            if guide is None
-            else torch.cat((cells[-1].hidden, guide.to(cells[-1].hidden.dtype)), dim=1)
-        )
-        coarse_mask = self.mask_head(shown)
+        hidden = cells[-1].hidden
+        coarse_mask = self.mask_head(hidden if look is None else look.join(hidden, -1, hidden.dtype))
         pooled = torch.cat([level.hidden.amax(dim=(2, 3)) for level in cells], dim=1)
         class_logits = self.class_head(torch.cat([pooled, *_averages(memory.features, coarse_mask)], dim=1))
-        canvas = state.canvas
-        if memory.gaze is not None:
-            pooled = torch.cat((pooled, seed_left[:, None].detach().to(pooled.dtype)), dim=1)
+        if look is not None:
+            pooled = torch.cat((pooled, look.seed_left[:, None].detach().to(pooled.dtype)), dim=1)
         stop_logits = _full_precision(self.stop_head(pooled)[:, 0])
-        if canvas is not None and guide is not None:
-            canvas = gaze.take(canvas, coarse_mask[:, 0], stop_logits, guide)
+        occupancy = None if look is None else look.occupied_after(coarse_mask[:, 0], stop_logits)
         mask_logits = _resize(_full_precision(coarse_mask), memory.size)[:, 0]
-        return StepOutput(mask_logits, _full_precision(class_logits), stop_logits, seed_left), State(cells, canvas)
+        seed_left = torch.ones_like(stop_logits, dtype=torch.float32) if look is None else look.seed_left
+        return StepOutput(mask_logits, _full_precision(class_logits), stop_logits, seed_left), State(cells, occupancy)
 
     def forward(self, images: Float[Tensor, "batch channels height width"], num_steps: int) -> RSISOutput:
         """A sequence of `num_steps` steps, none left out."""
         memory = self.encode(images)
-        state = self.initial_state(memory, len(images))
-        outputs = []
-        for _ in range(num_steps):
-            output, state = self.step(memory, state)
-            outputs.append(output)
-        stacked = [torch.stack(parts, dim=1) for parts in zip(*outputs, strict=True)]
-        return RSISOutput(*stacked, maps=None if memory.gaze is None else memory.gaze.maps)
+        steps = self.unroll(memory, len(images), num_steps)
+        return RSISOutput(*steps, maps=None if memory.guidance is None else memory.guidance.maps)
 
-    def follow(
-        self,
-        images: Float[Tensor, "batch channels height width"],
-        labels: Int[Tensor, "batch height width"],
-        generator: torch.Generator,
-    ) -> RSISOutput:
-        """A sequence whose gaze a teacher leads through the objects of `labels` (extension `gaze`, training only).
+    def losses(
+        self, batch: Batch, weights: RSISObjectiveConfig, context: TrainingContext
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The terms of the loss of one batch.
 
         Args:
-            images: values in 0..1.
-            labels: 0 background, 1..N, negative to ignore.
-            generator: the teacher's source of chance.
+            batch: images and truth.
+            weights: of the terms.
+            context: the curriculum's number of objects, not used with guidance, whose teacher leads through all; and randomness.
         """
-        memory = self.encode(images)
-        assert memory.gaze is not None
-        led = lead(self, memory, labels, generator, self.config.extensions.teacher_objects)
-        return RSISOutput(*led.steps, maps=memory.gaze.maps, targets=led.targets, counted=led.counted)
+        if self.config.guidance is not None:
+            memory = self.encode(batch.images)
+            assert memory.guidance is not None
+            led = lead(self, memory, batch.labels, context.generator, self.config.guidance.teacher_objects)
+            output = RSISOutput(*led.steps, maps=memory.guidance.maps, targets=led.targets, counted=led.counted)
+        else:
+            most = max(int((batch.classes > 0).sum(dim=1).max()), 1)
+            num_steps = min(most, self.config.max_steps, context.num_objects or most)
+            output = self(batch.images, num_steps + 1 if weights.stop else num_steps)
+        return objective(output, batch.labels, batch.classes, weights)
 
+    def features_read(self, memory: Memory, images: Tensor) -> Tensor:
+        """Those of the finest level before they are projected; computed again, since `Memory` holds them behind the gates' convolution."""
+        levels = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        return (levels if self.pathway is None else self.pathway(levels))[self.config.levels - 1]
 
-def decode_step(output: StepOutput, index: int, step: int, config: RSISConfig) -> tuple[Instance | None, bool]:
-    """What one step of one image of a batch emits, and whether the sequence ends here.
-
-    Args:
-        output: of the step.
-        index: of the image in the batch.
-        step: number of the step, from 0.
-        config: the network's, with the thresholds.
-    """
-    present = float(output.stop_logits[index].sigmoid())
-    if float(output.seed_left[index]) < config.seed_threshold:
-        return None, True
-    if present < config.stop_threshold:
-        return None, config.stop_policy == "first"
-    limit = math.log(config.mask_threshold / (1 - config.mask_threshold))
-    mask = (output.mask_logits[index] >= limit).cpu().numpy()
-    probs = output.class_logits[index].softmax(dim=0).cpu().numpy()
-    best = int(probs.argmax())
-    instance = Instance.from_mask(
-        mask, score=present * float(probs[best]), class_id=best + 1, class_probs=probs, step=step
-    )
-    if instance is None or instance.area < config.min_area_fraction * mask.size:
-        return None, False
-    return instance, False
-
-
-def decode(output: RSISOutput, config: RSISConfig) -> list[Instances]:
-    """The instances of every image of a batch, in the order found.
-
-    Args:
-        output: of a whole sequence.
-        config: the network's, with the thresholds.
-    """
-    batch, num_steps, height, width = output.mask_logits.shape
-    steps = [
-        StepOutput(
-            output.mask_logits[:, step],
-            output.class_logits[:, step],
-            output.stop_logits[:, step],
-            output.seed_left[:, step],
-        )
-        for step in range(num_steps)
-    ]
-    return decode_sequence(steps, batch, (height, width), decode_step, config)
+    def found_in(self, output: StepOutput, image: int, step: int) -> Instance | None:
+        """The instance that a step has emitted; its score is the stop probability times that of its class."""
+        limit = math.log(self.config.mask_threshold / (1 - self.config.mask_threshold))
+        mask = (output.mask_logits[image] >= limit).cpu().numpy()
+        probs = output.class_logits[image].softmax(dim=0).cpu().numpy()
+        best = int(probs.argmax())
+        score = float(output.stop_logits[image].sigmoid()) * float(probs[best])
+        return Instance.from_mask(mask, score=score, class_id=best + 1, class_probs=probs, step=step)
 
 
 def objective(
@@ -412,69 +332,31 @@ def objective(
         classes: of every object, from 1; 0 where an image has fewer objects than the batch's most.
         weights: of the terms.
     """
-    num_targets = (classes > 0).sum(dim=1)
-    probs = (output.mask_logits.sigmoid() * (labels >= 0)[:, None]).flatten(2)
-    if output.targets is not None and output.counted is not None:
-        assignment = output.targets
-        counted = output.counted
-        present = assignment >= 0
-        chosen = (labels.flatten(1)[:, None] == assignment[:, :, None] + 1).to(probs.dtype)
-        mask_costs = soft_iou(probs, chosen)
-    else:
-        numbers = torch.arange(1, classes.shape[1] + 1, device=labels.device)
-        masks = (labels.flatten(1)[:, None] == numbers[None, :, None]).to(probs.dtype)
-        costs = soft_iou_costs(probs, masks)
-        assignment = hungarian(costs, num_targets)
-        present, counted = first_steps(num_targets, probs.shape[1])
-        mask_costs = (
-            costs.gather(2, assignment.clamp(min=0)[:, :, None])[:, :, 0] if classes.shape[1] else costs.sum(-1)
-        )
-    matched = (assignment >= 0).to(probs.dtype)
-    pairs = matched.sum(dim=1).clamp(min=1) if weights.reduction == "mean" else torch.ones_like(matched[:, 0])
-    steps = counted.sum(dim=1).clamp(min=1) if weights.reduction == "mean" else torch.ones_like(matched[:, 0])
-    terms = {"mask": weights.mask * ((mask_costs * matched).sum(dim=1) / pairs).mean()}
+    probs = output.mask_logits.sigmoid()
+    steps = (
+        match_steps(probs, labels, (classes > 0).sum(dim=1), steps_after=1)
+        if output.targets is None or output.counted is None
+        else steps_of_targets(probs, labels, output.targets, output.counted)
+    )
+    terms = {"mask": weights.mask * reduce_steps(steps.costs, steps.matched, weights.reduction)}
     if weights.classification:
-        wanted = classes.gather(1, assignment.clamp(min=0)) - 1 if classes.shape[1] else assignment
-        costs = F.cross_entropy(output.class_logits.flatten(0, 1), wanted.clamp(min=0).flatten(), reduction="none")
-        terms["classification"] = (
-            weights.classification * ((costs.view_as(matched) * matched).sum(dim=1) / pairs).mean()
-        )
+        costs = _class_costs(output.class_logits, classes, steps)
+        terms["classification"] = weights.classification * reduce_steps(costs, steps.matched, weights.reduction)
     if weights.stop:
-        terms["stop"] = weights.stop * (stop_loss(output.stop_logits, present, counted) / steps).mean()
+        costs = stop_costs(output.stop_logits, steps.present)
+        terms["stop"] = weights.stop * reduce_steps(costs, steps.counted, weights.reduction)
     if weights.maps and output.maps is not None:
-        costs_of_maps = coarse_map_losses(output.maps, labels)
-        terms |= {name: weights.maps * cost for name, cost in costs_of_maps.items()}
+        terms |= {name: weights.maps * cost for name, cost in dense_losses(output.maps, labels).items()}
     return terms
 
 
-def training_terms(
-    network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    labels: Int[Tensor, "batch height width"],
-    classes: Int[Tensor, "batch instances"],
-    weights: RSISObjectiveConfig,
-    num_objects: int | None,
-    generator: torch.Generator,
-) -> dict[str, Float[Tensor, ""]]:
-    """The terms of the loss of one batch, from images and truth.
-
-    Args:
-        network: an `RSIS`.
-        images: values in 0..1.
-        labels: 0 background, 1..N, negative to ignore.
-        classes: of every object, from 1; 0 pads.
-        weights: of the terms.
-        num_objects: the curriculum's number of objects, or None for all; not used where a teacher leads the gaze.
-        generator: source of chance.
-    """
-    assert isinstance(network, RSIS)
-    if network.config.extensions.gaze:
-        output = network.follow(images, labels, generator)
-    else:
-        most = max(int((classes > 0).sum(dim=1).max()), 1)
-        num_steps = min(most, network.config.max_steps, num_objects or most)
-        output = network(images, num_steps + 1 if weights.stop else num_steps)
-    return objective(output, labels, classes, weights)
+def _class_costs(
+    class_logits: Float[Tensor, "batch steps classes"], classes: Int[Tensor, "batch instances"], steps: MatchedSteps
+) -> Float[Tensor, "batch steps"]:
+    """Eq. 5: the cross entropy of each step with the class of its object; without meaning where it has none."""
+    wanted = classes.gather(1, steps.targets.clamp(min=0)) - 1 if classes.shape[1] else steps.targets
+    costs = F.cross_entropy(class_logits.flatten(0, 1), wanted.clamp(min=0).flatten(), reduction="none")
+    return costs.view_as(steps.costs)
 
 
 def _hidden_widths(config: RSISConfig) -> list[int]:

@@ -1,36 +1,236 @@
-"""From the steps of a sequence to instances, the same for every sequential model."""
+"""The loop of a sequential model, once: `encode`, then `step` until every image has ended. RSIS and RIS run it in training, use and analysis.
 
-from collections.abc import Callable, Sequence
-from typing import Any
+`encode(images)` computes what stays the same over the steps. `step(memory, state)` emits one object of every image. State is passed and returned.
+An image whose sequence has ended leaves the batch.
+"""
 
-from seriatim.core.instances import Instance, Instances
-from seriatim.core.shapes import Size
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from seriatim.core.batch import Prompts, select_images
+from seriatim.core.errors import ConfigError
+from seriatim.core.instances import Instance
+from seriatim.models.guidance import GuidanceConfig, cells_at, predicted_diameters
+from seriatim.models.interface import DiameterEstimator, Found, Model, ModelConfig
+
+Fate = Literal["kept", "no seed is left", "score below the threshold", "no pixel in the mask", "mask too small"]
+"""What becomes of a step."""
 
 
-def decode_sequence(
-    steps: Sequence[Any],
-    batch: int,
-    size: Size,
-    decode_step: Callable[[Any, int, int, Any], tuple[Instance | None, bool]],
-    config: Any,
-) -> list[Instances]:
-    """The instances of every image of a batch, in the order found.
+class SequentialConfig(ModelConfig):
+    """The settings of a sequential model's sequence."""
+
+    max_steps: int = Field(default=20, ge=1)
+    """Steps at most, at test time."""
+    stop_threshold: float = Field(default=0.5, ge=0, le=1)
+    """A step whose stop probability (RSIS) or confidence (RIS) is below this holds no object."""
+    stop_policy: Literal["first", "skip"] = "first"
+    """At such a step: end the sequence (papers), or leave the step out and go on (released code of RSIS, Pascal)."""
+    min_area_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Masks smaller than this fraction of the image are dropped."""
+    guidance: GuidanceConfig | None = None
+    """Seed guidance, an extension of this project (`models/guidance.py`); None for the paper's model."""
+
+
+@runtime_checkable
+class SequentialOutput(Protocol):
+    """What a step emits for every image; a named tuple."""
+
+    @property
+    def mask_probs(self) -> Float[Tensor, "batch height width"]:
+        """Probability that a pixel belongs to the object."""
+        ...
+
+    @property
+    def presence_logits(self) -> Float[Tensor, " batch"]:
+        """Whether the step holds an object: RSIS's stop signal, RIS's confidence."""
+        ...
+
+    @property
+    def seed_left(self) -> Float[Tensor, " batch"]:
+        """With guidance, what was left at the best seed; 1 without it."""
+        ...
+
+
+SequentialConfigT = TypeVar("SequentialConfigT", bound=SequentialConfig)
+
+
+class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
+    """A network that emits one object a step: what it must give, and what follows from that."""
+
+    stages: ClassVar[tuple[str, ...]]
+    """Fields of a step's output that show the way from the state to the mask."""
+
+    @abstractmethod
+    def encode(self, images: Float[Tensor, "batch channels height width"]) -> Any:
+        """What stays the same over the steps: a named tuple with `size` of the images and `guidance`, or None."""
+
+    @abstractmethod
+    def initial_state(self, memory: Any, batch: int) -> Any:
+        """The state before the first step: a named tuple with `occupancy`, or None without guidance."""
+
+    @abstractmethod
+    def step(self, memory: Any, state: Any, cell: Int[Tensor, " batch"] | None = None) -> tuple[Any, Any]:
+        """One object of every image as a `SequentialOutput`, and the next state; `cell` says where a guided network looks."""
+
+    @abstractmethod
+    def found_in(self, output: Any, image: int, step: int) -> Instance | None:
+        """The object that a step has emitted for one image, present or not; None if its mask has no pixel."""
+
+    @abstractmethod
+    def features_read(self, memory: Any, images: Float[Tensor, "batch channels height width"]) -> Tensor:
+        """The features that every step reads, for looking at."""
+
+    def unroll(self, memory: Any, batch: int, num_steps: int) -> list[Tensor]:
+        """The fields of `num_steps` outputs, each stacked along a second axis; no step is left out.
+
+        Args:
+            memory: of the images.
+            batch: number of images.
+            num_steps: length of the sequence.
+        """
+        state = self.initial_state(memory, batch)
+        outputs = []
+        for _ in range(num_steps):
+            output, state = self.step(memory, state)
+            outputs.append(output)
+        return [torch.stack(parts, dim=1) for parts in zip(*outputs, strict=True)]
+
+    def detect(
+        self, images: Float[Tensor, "batch channels height width"], prompts: Sequence[Prompts] | None = None
+    ) -> Iterator[Found]:
+        """The objects of every image in the order found; with points, the object at each point, whatever its score.
+
+        Args:
+            images: values in 0..1.
+            prompts: points of every image, for a guided network.
+
+        Raises:
+            ConfigError: if there are boxes, or points for a network without guidance.
+        """
+        if prompts is not None:
+            yield from self._detect_at(images, prompts)
+            return
+        memory = self.encode(images)
+        for step in run_steps(self, memory, len(images)):
+            probs = None
+            for image, position, instance in step.kept():
+                probs = step.output.mask_probs if probs is None else probs
+                yield Found(image, instance, probs[position])
+
+    def _detect_at(self, images: Tensor, prompts: Sequence[Prompts]) -> Iterator[Found]:
+        if any(len(one.boxes) for one in prompts):
+            raise ConfigError("boxes: a sequential model takes none; it finds its objects itself")
+        if self.config.guidance is None:
+            raise ConfigError("points: this model has no guidance, so it cannot be told where to look")
+        for image, one in enumerate(prompts):
+            if not len(one.points):
+                continue
+            memory = self.encode(images[image : image + 1])
+            state = self.initial_state(memory, 1)
+            for number in range(len(one.points)):
+                output, state = self.step(memory, state, cells_at(memory.guidance, one.points[number : number + 1]))
+                instance = self.found_in(output, 0, number)
+                if instance is not None:
+                    yield Found(image, instance, output.mask_probs[0])
+
+    def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        """`decoder`, and `encoder`: the part of that name, which learns more slowly in the papers' recipes or is frozen at first."""
+        encoder = {id(parameter) for parameter in cast(nn.Module, self.encoder).parameters()}
+        parts: dict[str, list[nn.Parameter]] = {"decoder": [], "encoder": []}
+        for parameter in self.parameters():
+            parts["encoder" if id(parameter) in encoder else "decoder"].append(parameter)
+        return parts
+
+    @property
+    def diameter_estimator(self) -> DiameterEstimator | None:
+        """With guidance, the diameters that its dense maps give."""
+        return None if self.config.guidance is None else self._estimate_diameters
+
+    def _estimate_diameters(self, images: Tensor) -> np.ndarray:
+        memory = self.encode(images)
+        return predicted_diameters(memory.guidance.maps, memory.size)
+
+
+class Decision(NamedTuple):
+    """What one step of one image gives, why, and whether its sequence ends here."""
+
+    instance: Instance | None
+    fate: Fate
+    ended: bool = False
+
+
+def decide(network: SequentialModel[Any], output: SequentialOutput, image: int, step: int, num_pixels: int) -> Decision:
+    """What one step of one image gives.
 
     Args:
-        steps: outputs of the steps, in their order.
-        batch: number of images.
-        size: (height, width) of the images.
-        decode_step: of the model; see `models.catalogue.Entry`.
-        config: of the network.
+        network: that emitted it.
+        output: of the step.
+        image: number of the image in the batch.
+        step: number of the step, from 0.
+        num_pixels: of the image.
     """
-    decoded = []
-    for index in range(batch):
-        found = []
-        for number, step in enumerate(steps):
-            instance, ended = decode_step(step, index, number, config)
-            if ended:
-                break
-            if instance is not None:
-                found.append(instance)
-        decoded.append(Instances(size, found))
-    return decoded
+    config = network.config
+    if config.guidance is not None and float(output.seed_left[image]) < config.guidance.seed_threshold:
+        return Decision(None, "no seed is left", ended=True)
+    if float(output.presence_logits[image].sigmoid()) < config.stop_threshold:
+        return Decision(None, "score below the threshold", ended=config.stop_policy == "first")
+    instance = network.found_in(output, image, step)
+    if instance is None:
+        return Decision(None, "no pixel in the mask")
+    if instance.area < config.min_area_fraction * num_pixels:
+        return Decision(None, "mask too small")
+    return Decision(instance, "kept")
+
+
+class Step(NamedTuple):
+    """One step of the images that still go on.
+
+    Attributes:
+        images: numbers of these images in the batch.
+        output: of the step, an entry for each of `images`.
+        state: after the step.
+        decisions: for each of `images`.
+    """
+
+    images: list[int]
+    output: Any
+    state: Any
+    decisions: list[Decision]
+
+    def kept(self) -> Iterator[tuple[int, int, Instance]]:
+        """Of every object kept: number of the image in the batch, position in `images`, and the object."""
+        for position, (image, decision) in enumerate(zip(self.images, self.decisions, strict=True)):
+            if decision.instance is not None:
+                yield image, position, decision.instance
+
+
+def run_steps(network: SequentialModel[Any], memory: Any, batch: int, max_steps: int | None = None) -> Iterator[Step]:
+    """The steps of a sequence, until every image has ended.
+
+    Args:
+        network: sequential.
+        memory: of the images.
+        batch: number of images.
+        max_steps: steps at most; None takes the network's setting.
+    """
+    state = network.initial_state(memory, batch)
+    images, num_pixels = list(range(batch)), memory.size[0] * memory.size[1]
+    for number in range(network.config.max_steps if max_steps is None else max_steps):
+        output, state = network.step(memory, state)
+        decisions = [decide(network, output, position, number, num_pixels) for position in range(len(images))]
+        yield Step(images, output, state, decisions)
+        staying = [position for position, decision in enumerate(decisions) if not decision.ended]
+        if not staying:
+            return
+        if len(staying) < len(images):
+            chosen = torch.tensor(staying, device=output.seed_left.device)
+            memory, state = select_images(memory, chosen), select_images(state, chosen)
+            images = [images[position] for position in staying]

@@ -68,7 +68,7 @@ class Step(Protocol):
         ...
 
     @property
-    def gaze(self) -> tuple[float, float] | None:
+    def place(self) -> tuple[float, float] | None:
         """(y, x) where the step looked."""
         ...
 
@@ -246,7 +246,7 @@ def _draw_header(figure: Figure, trace: Trace, grid: _Grid) -> None:
         f"score: below {trace.stop_threshold:g} a step holds no object",
         "κ: sum over the channels of |h|",
     ]
-    if any(step.gaze is not None for step in trace.steps):
+    if any(step.place is not None for step in trace.steps):
         lines.append("cross: where the step looked")
     write_text(figure, left + 0.1, _TITLE, "\n".join(lines), size=8.0, colour=FAINT, linespacing=1.5)
 
@@ -287,7 +287,7 @@ def _draw_band(figure: Figure, trace: Trace, rows: Sequence[_Row], grid: _Grid, 
             axes = add_axes(figure, left, top + _HEADING + number * (height + _GAP), width, height)
             _draw_map(axes, row, row.maps[first + column], trace)
             if number == len(rows) - 1:
-                _draw_gaze(axes, step, trace)
+                _draw_place(axes, step, trace)
         _draw_foot(figure, left, top + _HEADING + len(rows) * (height + _GAP), width, step, trace.stop_threshold)
     for number, row in enumerate(rows):
         middle = top + _HEADING + number * (height + _GAP) + height / 2
@@ -321,9 +321,9 @@ def _draw_map(axes: Axes, row: _Row, values: np.ndarray, trace: Trace) -> None:
         axes.text(0.5, 0.5, "all negative", transform=axes.transAxes, fontsize=7, color=FAINT, ha="center", va="center")
 
 
-def _draw_gaze(axes: Axes, step: Step, trace: Trace) -> None:
-    if step.gaze is not None:
-        y, x = step.gaze
+def _draw_place(axes: Axes, step: Step, trace: Trace) -> None:
+    if step.place is not None:
+        y, x = step.place
         axes.plot([x], [y], marker="+", markersize=4.0, markeredgewidth=0.9, color=VERMILION)
     _frame(axes, trace.size)
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from seriatim.analysis.states import FATES, KEPT, LOW_SCORE, NO_SEED, TAKEN, summarise, trace_states
+from seriatim.analysis.states import FATES, KEPT, TAKEN, summarise, trace_states
 from seriatim.core.errors import ConfigError
 from seriatim.inference.model_folder import ModelDescription
 from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
 
-OPEN = {"stop_threshold": 0.0, "seed_threshold": 0.0, "max_steps": 3, "input_channels": 1}
+OPEN = {"stop_threshold": 0.0, "max_steps": 3, "input_channels": 1}
 RIS = {"fcn": "leaf", "channels": 6, "stride": 4, "initial_threshold": 6.5, **OPEN}
 RSIS = {
     "encoder": "resnet18",
@@ -98,15 +98,15 @@ def test_what_is_kept_is_what_the_predictor_gives(name, request):
 
 
 @pytest.mark.parametrize(
-    ("preparation", "extensions"),
+    ("preparation", "guidance"),
     [
-        ({"channels": 1, "longest_side": 33, "stretch": True, "bright_objects": True}, {}),
-        ({"channels": 1, "diameter": 24.0}, {"gaze": True}),
-        ({"channels": 1, "diameter": 6.0, "longest_side": 70}, {"gaze": True}),
+        ({"channels": 1, "longest_side": 33, "stretch": True, "bright_objects": True}, None),
+        ({"channels": 1, "diameter": 24.0}, {"seed_threshold": 0.0}),
+        ({"channels": 1, "diameter": 6.0, "longest_side": 70}, {"seed_threshold": 0.0}),
     ],
 )
-def test_the_network_sees_what_the_predictor_shows_it(preparation, extensions, monkeypatch):
-    predictor = make("ris", {**RIS, "extensions": extensions}, preparation=preparation)
+def test_the_network_sees_what_the_predictor_shows_it(preparation, guidance, monkeypatch):
+    predictor = make("ris", {**RIS, "guidance": guidance}, preparation=preparation)
     seen = []
     encode = predictor.network.encode
     monkeypatch.setattr(predictor.network, "encode", lambda images: seen.append(images.numpy()) or encode(images))
@@ -135,24 +135,24 @@ def test_a_large_image_is_traced_tile_by_tile(ris):
         trace_states(predictor, values, tile=8)
 
 
-def test_with_the_gaze_every_step_tells_where_it_looked():
-    predictor = make("ris", {**RIS, "extensions": {"gaze": True}})
+def test_with_guidance_every_step_tells_where_it_looked():
+    predictor = make("ris", {**RIS, "guidance": {"seed_threshold": 0.0}})
     trace = trace_states(predictor, tile_image())
-    places = [step.gaze for step in trace.steps]
+    places = [step.place for step in trace.steps]
     assert len(set(places)) == 3
     assert all(0 < y < 64 and 0 < x < 64 for y, x in places)
     assert trace.steps[0].seed_left >= trace.steps[-1].seed_left
-    assert trace_states(make("ris", RIS), tile_image()).steps[0].gaze is None
+    assert trace_states(make("ris", RIS), tile_image()).steps[0].place is None
 
 
 def test_steps_that_give_nothing_say_why():
     low = trace_states(make("ris", {**RIS, "stop_threshold": 1.0}), tile_image())
-    assert [step.fate for step in low.steps] == [LOW_SCORE]
+    assert [step.fate for step in low.steps] == ["score below the threshold"]
     assert (low.ended, len(low.instances())) == (True, 0)
     skipping = trace_states(make("ris", {**RIS, "stop_threshold": 1.0, "stop_policy": "skip"}), tile_image())
-    assert [step.fate for step in skipping.steps] == [LOW_SCORE] * 3
-    blind = {**RIS, "seed_threshold": 1.0, "extensions": {"gaze": True}}
-    assert [step.fate for step in trace_states(make("ris", blind), tile_image()).steps] == [NO_SEED]
+    assert [step.fate for step in skipping.steps] == ["score below the threshold"] * 3
+    blind = {**RIS, "guidance": {"seed_threshold": 1.0}}
+    assert [step.fate for step in trace_states(make("ris", blind), tile_image()).steps] == ["no seed is left"]
     everything = {**RIS, "mask_threshold": 1e-6}
     assert [step.fate for step in trace_states(make("ris", everything), tile_image()).steps] == [KEPT, TAKEN, TAKEN]
 
@@ -180,8 +180,7 @@ def test_the_summary_holds_a_line_a_step(ris):
 
 
 def test_a_model_without_steps_is_refused(ris):
-    description = ris.description.model_copy(update={"model": ris.description.model.model_copy(update={"name": "din"})})
     other = make("ris", RIS)
-    other.description = description
+    other.network = torch.nn.Identity()
     with pytest.raises(ConfigError, match="no states to trace"):
         trace_states(other, tile_image())

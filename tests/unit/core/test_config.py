@@ -93,7 +93,7 @@ def test_a_run_file_comes_back_from_its_toml():
         "none": [],
         "name": 'a "quoted" \\ path\nof two lines\t\r\x00\x7f é',
         "off": False,
-        "model": {"name": "rsis", "config": {"widths": [4, 2], "extensions": {"gaze": True}}},
+        "model": {"name": "rsis", "config": {"widths": [4, 2], "extensions": {"coordinates": True}}},
         "empty": {},
         "stages": [
             {"name": "masks", "weights": {"mask": 1.0}, "size": [[1, 2], [3, 4]]},

@@ -180,7 +180,7 @@ def test_preparing_looks_with_a_network_that_is_not_learning_and_leaves_it_as_it
 def test_a_diameter_needs_a_network_that_estimates_diameters(tiny_config):
     from seriatim.models import catalogue
 
-    config = {**tiny_config, "extensions": {}}
+    config = {**tiny_config, "extensions": {}, "guidance": None}
     network = catalogue.build("rsis", config, seed=0)
     with pytest.raises(ConfigError, match=r"preparation\.diameter"):
         Predictor(network, describe(config, preparation={"channels": 1, "diameter": 24}))

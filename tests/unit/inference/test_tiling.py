@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from seriatim.core.instances import Instance, Instances
-from seriatim.inference.tiling import OverlapResolver, TileMerger, plan_tiles
+from seriatim.inference.tiling import TileMerger, plan_tiles
 
 
 def cut_to_tile(labels, box, jitter=None):
@@ -209,48 +209,3 @@ def test_only_objects_near_the_next_row_are_kept():
         merger.add_row([cut_to_tile(labels, box) for box in row])
         most = max(most, len(merger._live))
     assert most < 120
-
-
-def test_a_contested_pixel_stays_with_the_object_found_first():
-    resolver = OverlapResolver((4, 10))
-    first = Instance((0, 0, 4, 6), np.ones((4, 6), dtype=bool))
-    second = Instance((0, 4, 4, 10), np.ones((4, 6), dtype=bool))
-    assert resolver.claim(first) is first
-    left = resolver.claim(second)
-    assert left is not None
-    assert left.box == (0, 6, 4, 10)
-
-
-def test_an_object_that_is_mostly_taken_is_dropped():
-    resolver = OverlapResolver((4, 10), max_hidden=0.5)
-    resolver.claim(Instance((0, 0, 4, 6), np.ones((4, 6), dtype=bool)))
-    assert resolver.claim(Instance((0, 2, 4, 7), np.ones((4, 5), dtype=bool))) is None
-    assert resolver.claim(Instance((0, 3, 4, 9), np.ones((4, 6), dtype=bool))) is not None
-
-
-def test_an_object_of_too_few_pixels_is_dropped():
-    resolver = OverlapResolver((4, 10), min_area=5)
-    assert resolver.claim(Instance((0, 0, 2, 2), np.ones((2, 2), dtype=bool))) is None
-
-
-def test_a_solid_object_is_its_largest_part_without_holes():
-    mask = np.zeros((9, 20), dtype=bool)
-    mask[:, :9] = True
-    mask[3:6, 3:6] = False
-    mask[2:4, 15:18] = True
-    left = OverlapResolver((9, 20), solid=True).claim(Instance((0, 0, 9, 20), mask))
-    assert left is not None
-    assert left.box == (0, 0, 9, 9)
-    assert left.mask.all()
-    assert OverlapResolver((9, 20)).claim(Instance((0, 0, 9, 20), mask)).mask is mask
-
-
-def test_filling_a_hole_takes_nothing_from_the_object_inside():
-    resolver = OverlapResolver((9, 9), solid=True)
-    inner = Instance((3, 3, 6, 6), np.ones((3, 3), dtype=bool))
-    ring = np.ones((9, 9), dtype=bool)
-    ring[3:6, 3:6] = False
-    assert resolver.claim(inner) is inner
-    left = resolver.claim(Instance((0, 0, 9, 9), ring))
-    assert left is not None
-    assert np.array_equal(left.mask, ring)

@@ -1,10 +1,16 @@
 """What every model of the catalogue must do, whatever its paper."""
 
+import math
+
 import pytest
 import torch
 
+from seriatim.core.batch import Batch, Prompts, select_images
 from seriatim.core.errors import ConfigError, ShapeError
+from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
 from seriatim.models import catalogue, names
+from seriatim.models.guidance import cells_at
+from seriatim.models.interface import TrainingContext
 
 TINY = {"encoder": "test_resnet", "width": 8}
 
@@ -16,9 +22,9 @@ CASES = {
     "rsis, one level": ("rsis", {**TINY, "levels": 1, "encoder_depth": 4, "input_channels": 1}),
     "rsis, another encoder": ("rsis", {**TINY, "encoder": "test_efficientnet", "levels": 2}),
     "rsis, coordinates": ("rsis", {**TINY, "extensions": {"coordinates": True, "pyramid_channels": 8}}),
-    "rsis, gaze": (
+    "rsis, guided": (
         "rsis",
-        {**TINY, "levels": 4, "encoder_depth": 4, "extensions": {"gaze": True, "pyramid_channels": 8}},
+        {**TINY, "levels": 4, "encoder_depth": 4, "extensions": {"pyramid_channels": 8}, "guidance": {}},
     ),
     "rsis, class from mask": (
         "rsis",
@@ -27,7 +33,8 @@ CASES = {
             "levels": 3,
             "encoder_depth": 3,
             "num_classes": 4,
-            "extensions": {"gaze": True, "class_from_mask": True, "pyramid_channels": 8},
+            "extensions": {"class_from_mask": True, "pyramid_channels": 8},
+            "guidance": {},
         },
     ),
     "ris": ("ris", {"channels": 8, "stride": 4}),
@@ -36,18 +43,18 @@ CASES = {
         {"channels": 8, "subsampling": "bilinear", "input_channels": 1, "depth": 1, "kernel_size": 1},
     ),
     "ris, three layers": ("ris", {"channels": 8, "input_channels": 4, "depth": 3}),
-    "ris, gaze": (
+    "ris, guided": (
         "ris",
-        {"fcn": "pyramid", "encoder": "test_resnet", "encoder_depth": 3, "channels": 8, "extensions": {"gaze": True}},
+        {"fcn": "pyramid", "encoder": "test_resnet", "encoder_depth": 3, "channels": 8, "guidance": {}},
     ),
 }
 
 RSIS_PARTS = {"encoder", "projections", "convlstms", "mask_head", "class_head", "stop_head"}
 PREFIXES = {
     "rsis": RSIS_PARTS,
-    "rsis, gaze": {*RSIS_PARTS, "pathway", "dense_head"},
+    "rsis, guided": {*RSIS_PARTS, "pathway", "dense_head"},
     "ris": {"encoder", "convlstms", "inhibition", "confidence"},
-    "ris, gaze": {"encoder", "last", "convlstms", "inhibition", "confidence", "dense_head"},
+    "ris, guided": {"encoder", "last", "convlstms", "inhibition", "confidence", "dense_head"},
 }
 """Top-level names in the state dict, which stored weights rely on."""
 
@@ -61,12 +68,12 @@ NAMES = {
         *("stop_head.weight", "stop_head.bias", "projections.0.weight", "projections.0.bias"),
     },
     "ris": {*RIS_NAMES, "encoder.first.weight", "encoder.first.bias"},
-    "ris, gaze": {
+    "ris, guided": {
         *(name for name in RIS_NAMES if "convolution" not in name),
         *(f"inhibition.convolution.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")),
     },
 }
-NAMES["rsis, gaze"] = NAMES["rsis"]
+NAMES["rsis, guided"] = NAMES["rsis"]
 """Names in full, of a part of what `CHECKED` finds."""
 
 CHECKED = ("convlstms.1.", "stop_head", "projections.0.", "confidence.", "inhibition.", "encoder.first.")
@@ -98,6 +105,140 @@ def model(request):
 @pytest.fixture
 def name(model):
     return next(name for name, entry in catalogue.CATALOGUE.items() if entry is model[0])
+
+
+def batch_of(network, counts, size, seed=0):
+    """Images of noise with squares, and the truth about them."""
+    labels, classes = labels_of(counts, size)
+    images = 0.5 * image_of(network, len(counts), size, seed) + 0.5 * (labels > 0)[:, None]
+    return Batch(images, labels, classes)
+
+
+def context(num_objects=None):
+    return TrainingContext(torch.Generator().manual_seed(0), num_objects)
+
+
+@torch.no_grad()
+def everything_found(network):
+    """The network with settings under which even untrained weights find something: most pixels of the first step, say."""
+    network.eval()
+    memory = network.encode(image_of(network, 1, (48, 48)))
+    first, _ = network.step(memory, network.initial_state(memory, 1))
+    changes = {"stop_threshold": 0.0, "min_area_fraction": 0.0, "max_steps": 3}
+    changes["mask_threshold"] = float(first.mask_probs.quantile(0.25))
+    if network.config.guidance is not None:
+        changes["guidance"] = network.config.guidance.model_copy(update={"seed_threshold": 0.0})
+    network.config = network.config.model_copy(update=changes)
+    return network
+
+
+def found_by(network, images):
+    """Of every image the objects found, in their order, as values that can be compared."""
+    found = [[] for _ in images]
+    for one in network.detect(images):
+        found[one.image].append(one.instance)
+    return found
+
+
+def same(first, second):
+    return [(one.box, one.class_id, one.step, one.mask.tobytes()) for one in first] == [
+        (one.box, one.class_id, one.step, one.mask.tobytes()) for one in second
+    ] and [one.score for one in first] == pytest.approx([one.score for one in second], abs=1e-5)
+
+
+def test_the_loss_of_two_images_is_finite_and_falls(model, name):
+    entry, network = model
+    weights = entry.objective_config.parse(WEIGHTS[name])
+    batch = batch_of(network, [2, 1], (48, 48))
+    network.train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    totals = []
+    for _ in range(12):
+        terms = network.losses(batch, weights, context())
+        total = torch.stack(list(terms.values())).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total.detach()))
+    assert all(math.isfinite(total) for total in totals)
+    assert totals[-1] < totals[0]
+
+
+def test_every_parameter_is_in_one_group(model):
+    groups = model[1].parameter_groups()
+    listed = [id(parameter) for group in groups.values() for parameter in group]
+    assert sorted(listed) == sorted(id(parameter) for parameter in model[1].parameters())
+    assert all(groups.values())
+
+
+@torch.no_grad()
+def test_masks_lie_in_the_image_and_scores_in_0_to_1(model):
+    network = everything_found(model[1])
+    images = image_of(network, 2, (40, 56))
+    everything = list(network.detect(images))
+    assert {one.image for one in everything} <= {0, 1}
+    assert everything, "nothing was found, so nothing was tested"
+    for one in everything:
+        assert one.probs.shape == (40, 56)
+        y0, x0, y1, x1 = one.instance.box
+        assert 0 <= y0 < y1 <= 40
+        assert 0 <= x0 < x1 <= 56
+        assert one.instance.mask.shape == (y1 - y0, x1 - x0)
+        assert one.instance.mask.any()
+        assert 0 <= one.instance.score <= 1
+        assert 1 <= one.instance.class_id <= max(network.config.num_classes, 1)
+        inside = one.probs[y0:y1, x0:x1].numpy()
+        assert (inside[one.instance.mask] >= network.config.mask_threshold - 1e-6).all()
+
+
+@torch.no_grad()
+def test_the_same_image_gives_the_same_twice_and_alone_as_in_a_batch(model):
+    network = everything_found(model[1])
+    images = image_of(network, 3, (48, 48))
+    first = found_by(network, images)
+    assert all(same(*pair) for pair in zip(first, found_by(network, images), strict=True))
+    for index in range(3):
+        assert same(first[index], found_by(network, images[index : index + 1])[0])
+
+
+@torch.no_grad()
+def test_a_model_that_is_saved_and_loaded_finds_the_same(model, name, tmp_path):
+    network = everything_found(model[1])
+    settings = network.config.model_dump(mode="json", exclude_defaults=True)
+    channels = {"channels": network.config.input_channels}
+    description = ModelDescription.parse({"model": {"name": name, "config": settings}, "preparation": channels})
+    write_model_folder(tmp_path / "model", network, description)
+    loaded, _ = read_model_folder(tmp_path / "model")
+    images = image_of(network, 1, (48, 48))
+    assert same(found_by(network, images)[0], found_by(loaded.eval(), images)[0])
+
+
+def test_prompts_that_a_model_does_not_take_are_refused(model):
+    network = model[1].eval()
+    images, none = image_of(network, 1, (48, 48)), Prompts.none()
+    boxes = none._replace(boxes=torch.zeros(1, 4), scores=torch.ones(1), class_ids=torch.ones(1, dtype=torch.long))
+    with pytest.raises(ConfigError, match="boxes: a sequential model takes none"):
+        list(network.detect(images, [boxes]))
+    if network.config.guidance is None:
+        with pytest.raises(ConfigError, match="points: this model has no guidance"):
+            list(network.detect(images, [none._replace(points=torch.zeros(1, 2))]))
+
+
+@torch.no_grad()
+def test_a_guided_model_looks_at_the_points_it_is_given(model):
+    network = everything_found(model[1])
+    if network.config.guidance is None:
+        assert network.diameter_estimator is None
+        return
+    images = image_of(network, 2, (48, 48))
+    points = [torch.tensor([[3.0, 4.0], [40.0, 41.0]]), torch.zeros(0, 2)]
+    looked, step = [], network.step
+    network.step = lambda memory, state, cell=None: looked.append(cell) or step(memory, state, cell)
+    found = list(network.detect(images, [Prompts.none()._replace(points=one) for one in points]))
+    expected = [cells_at(network.encode(images[:1]).guidance, point[None]) for point in points[0]]
+    assert [one.tolist() for one in looked] == [one.tolist() for one in expected]
+    assert {one.image for one in found} <= {0}
+    assert network.diameter_estimator(images).ndim == 1
 
 
 def image_of(network, batch, size, seed=0):
@@ -139,7 +280,7 @@ def test_any_image_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    terms = entry.training_terms(network, images, labels, classes, weights, None, torch.Generator().manual_seed(0))
+    terms = network.losses(Batch(images, labels, classes), weights, context())
     assert all(term.ndim == 0 and bool(term.isfinite()) for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     missing = [key for key, parameter in network.named_parameters() if parameter.grad is None]
@@ -149,7 +290,7 @@ def test_any_image_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(
         still = [
             key for key, parameter in network.named_parameters() if not parameter.grad.any() and key.endswith("weight")
         ]
-        one_class = getattr(network.config, "num_classes", None) == 1  # of one class, the softmax is 1
+        one_class = network.config.num_classes == 1  # of one class, the softmax is 1
         assert {key for key in still if not key.startswith("encoder")} == (
             {"class_head.weight"} if one_class else set()
         )
@@ -161,9 +302,8 @@ def test_a_term_of_weight_zero_is_not_computed(model, name):
     entry, network = model
     network.train()
     labels, classes = labels_of([2, 1], (48, 48))
-    terms = entry.training_terms(
-        network, image_of(network, 2, (48, 48)), labels, classes, entry.objective_config(), None, torch.Generator()
-    )
+    batch = Batch(image_of(network, 2, (48, 48)), labels, classes)
+    terms = network.losses(batch, entry.objective_config(), context())
     assert set(terms) == ALWAYS[name]
 
 
@@ -204,36 +344,14 @@ def test_images_of_a_batch_do_not_see_each_other(model):
     _, state = network.step(memory, state)
     together, _ = network.step(memory, state)
     chosen = torch.tensor([2, 0])
-    apart, _ = network.step(memory.select(chosen), state.select(chosen))
+    apart, _ = network.step(select_images(memory, chosen), select_images(state, chosen))
     alone = network(images[1:2], 2)
     for field, value in together._asdict().items():
         torch.testing.assert_close(getattr(apart, field), value[chosen], rtol=0, atol=1e-5)
         torch.testing.assert_close(getattr(alone, field)[0, 1], value[1], rtol=0, atol=1e-5)
 
 
-@torch.no_grad()
-def test_decoding_a_sequence_equals_decoding_its_steps(model):
-    entry, network = model
-    network.eval()
-    settings = network.config.model_copy(update={"stop_threshold": 0.45, "mask_threshold": 0.5, "seed_threshold": 0.0})
-    output = network(image_of(network, 2, (48, 48)), 3)
-    decoded = entry.decode(output, settings)
-    assert [one.size for one in decoded] == [(48, 48)] * 2
-    memory = network.encode(image_of(network, 2, (48, 48)))
-    state, found, open_ = network.initial_state(memory, 2), [[], []], [True, True]
-    for number in range(3):
-        step, state = network.step(memory, state)
-        for index in range(2):
-            if open_[index]:
-                instance, ended = entry.decode_step(step, index, number, settings)
-                open_[index] = not ended
-                found[index] += [] if instance is None else [instance]
-    for ours, theirs in zip(decoded, found, strict=True):
-        assert [one.box for one in ours] == [one.box for one in theirs]
-        assert [one.step for one in ours] == [one.step for one in theirs]
-
-
-def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_chance_alone(model, request):
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone(model, request):
     name, config = CASES[request.node.callspec.params["model"]]
     torch.manual_seed(3)
     before = torch.get_rng_state()

@@ -1,24 +1,27 @@
-"""RIS: settings, decoding and the gaze; its equations are in `tests/equations`, its parity in `tests/parity`."""
-
-from typing import NamedTuple
+"""RIS: settings, decoding and guidance; its equations are in `tests/equations`, its parity in `tests/parity`."""
 
 import numpy as np
 import pytest
 import torch
 
+from seriatim.core.batch import Batch, select_images
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.inference.model_folder import ModelDescription
 from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
-from seriatim.models.ris import RIS, RISConfig, RISObjectiveConfig, RISOutput, StepOutput, decode, training_terms
+from seriatim.models.guidance_training import lead
+from seriatim.models.interface import TrainingContext
+from seriatim.models.ris import RIS, RISConfig, RISObjectiveConfig, RISOutput, StepOutput
+
+from .played import played, player
 
 TINY = {"channels": 6, "stride": 4}
-GAZE = {
+GUIDED = {
     **TINY,
     "fcn": "pyramid",
     "encoder": "test_resnet",
     "encoder_depth": 3,
-    "extensions": {"gaze": True, "teacher_objects": 3},
+    "guidance": {"teacher_objects": 3},
 }
 
 
@@ -34,7 +37,12 @@ def output_of(scores, areas=None, seeds=None):
 
 
 def steps_of(output, **settings):
-    return [one.step for one in decode(output, RISConfig.parse(settings))[0]]
+    return [one.step for one in found_in(output, **settings)]
+
+
+def found_in(output, **settings):
+    steps = zip(*(getattr(output, name).unbind(1) for name in StepOutput._fields), strict=True)
+    return played(RIS, RISConfig.parse(settings), [StepOutput(*step) for step in steps], (10, 10))
 
 
 def test_the_sequence_ends_at_the_first_step_that_is_not_confident():
@@ -49,65 +57,37 @@ def test_a_step_that_shows_no_pixel_is_no_object_and_the_sequence_goes_on():
     assert steps_of(output_of([0.9] * 3, areas=[5, 0, 7])) == [0, 2]
 
 
-def test_with_the_gaze_the_sequence_ends_where_no_seed_is_left():
-    assert steps_of(output_of([0.9] * 3, seeds=[0.9, 0.29, 0.9]), stop_policy="skip") == [0]
+def test_with_guidance_the_sequence_ends_where_no_seed_is_left():
+    assert steps_of(output_of([0.9] * 3, seeds=[0.9, 0.29, 0.9]), stop_policy="skip", guidance={}) == [0]
 
 
 def test_a_pixel_belongs_to_the_object_from_one_half_on():
     output = output_of([0.9])
     output.mask_probs[0, 0].view(-1)[:3] = torch.tensor([0.5, 0.49, 0.51])
-    found = decode(output, RISConfig())[0][0]
+    found = found_in(output)[0]
     assert found.area == 19
     assert not found.mask[0, 1]
-    assert decode(output, RISConfig(mask_threshold=0.4))[0][0].area == 20
+    assert found_in(output, mask_threshold=0.4)[0].area == 20
 
 
 def test_the_score_is_the_confidence_and_there_is_one_class():
-    found = decode(output_of([0.8]), RISConfig())[0][0]
+    found = found_in(output_of([0.8]))[0]
     assert found.score == pytest.approx(0.8)
     assert found.class_id == 1
 
 
-class OneMemory(NamedTuple):
-    gaze: None = None
-
-    def select(self, images):
-        return self
-
-
-class OneState(NamedTuple):
-    step: int = 0
-
-    def select(self, images):
-        return self
-
-
-class Overlapping(torch.nn.Module):
-    """Shows the columns 4..23 first and 20..39 then, so that four columns are claimed twice; the third step is not confident."""
-
-    def __init__(self):
-        super().__init__()
-        self.config = RISConfig()
-        self.place = torch.nn.Parameter(torch.zeros(1))
-
-    def encode(self, images):
-        self.size = images.shape[-2:]
-        return OneMemory()
-
-    def initial_state(self, memory, batch):
-        return OneState()
-
-    def step(self, memory, state):
-        probs = torch.zeros(1, *self.size)
-        first, last = ((4, 24), (20, 40), (0, 9))[state.step]
-        probs[0, 3:30, first:last] = 0.9
-        logits, nothing = torch.tensor([(3.0, 1.0, -1.0)[state.step]]), torch.zeros(1, 1, 1)
-        return StepOutput(probs, logits, torch.ones(1), nothing, nothing), OneState(state.step + 1)
-
-
 def test_a_pixel_that_two_steps_claim_belongs_to_the_earlier():
+    """Columns 4..23 first and 20..39 then, so that four columns are claimed twice; the third step is not confident."""
+    steps = []
+    for (first, last), logit in (((4, 24), 3.0), ((20, 40), 1.0), ((0, 9), -1.0)):
+        probs = torch.zeros(1, 32, 64)
+        probs[0, 3:30, first:last] = 0.9
+        steps.append(
+            StepOutput(probs, torch.tensor([logit]), torch.ones(1), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
+        )
     description = ModelDescription.parse({"model": {"name": "ris", "config": {}}})
-    found = Predictor(Overlapping(), description).predict(np.zeros((32, 48, 3), dtype=np.uint8))
+    network = player(RIS, RISConfig(), steps, (32, 64))
+    found = Predictor(network, description).predict(np.zeros((32, 48, 3), dtype=np.uint8))
     assert [one.step for one in found] == [0, 1]
     labels = found.label_map()
     assert (labels[3:30, 4:24] == 1).all()
@@ -140,7 +120,7 @@ def test_the_default_is_the_paper_on_leaves():
     assert (config.fcn, config.channels, config.stride, config.subsampling) == ("leaf", 30, 5, "convolution")
     assert (config.depth, config.kernel_size, config.initial_threshold, config.stop_policy) == (2, 3, 1.0, "first")
     assert (config.stop_threshold, config.mask_threshold) == (0.5, 0.5)
-    assert not config.extensions.gaze
+    assert config.guidance is None
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -151,7 +131,7 @@ def test_images_of_1_3_and_4_channels_are_taken_and_others_refused(channels):
         network(torch.rand(1, 2, 13, 22), 1)
 
 
-@pytest.mark.parametrize("settings", [TINY, {**TINY, "depth": 1}, GAZE], ids=["two layers", "one layer", "gaze"])
+@pytest.mark.parametrize("settings", [TINY, {**TINY, "depth": 1}, GUIDED], ids=["two layers", "one layer", "guided"])
 @torch.no_grad()
 def test_some_images_of_a_batch_go_on_as_they_would_have(settings):
     torch.manual_seed(0)
@@ -160,8 +140,8 @@ def test_some_images_of_a_batch_go_on_as_they_would_have(settings):
     _, state = network.step(memory, network.initial_state(memory, 3))
     together, _ = network.step(memory, state)
     chosen = torch.tensor([2, 0])
-    for some, images in ((lambda one: one.select(chosen), chosen), (lambda one: one.first(2), torch.arange(2))):
-        apart, _ = network.step(some(memory), some(state))
+    for some, images in ((chosen, chosen), (slice(2), torch.arange(2))):
+        apart, _ = network.step(select_images(memory, some), select_images(state, some))
         for name in ("mask_probs", "confidence_logits", "seed_left"):
             torch.testing.assert_close(getattr(apart, name), getattr(together, name)[images], rtol=0, atol=1e-6)
 
@@ -178,12 +158,12 @@ def labels_of(counts, size=(32, 40)):
     return labels, classes
 
 
-def test_a_teacher_leads_the_gaze_through_each_object_once():
+def test_a_teacher_leads_through_each_object_once():
     torch.manual_seed(0)
-    network = RIS(RISConfig.parse(GAZE))
+    network = RIS(RISConfig.parse(GUIDED))
     labels, _ = labels_of([2, 1, 0])
-    output = network.follow(torch.rand(3, 3, 32, 40), labels, torch.Generator().manual_seed(0))
-    assert output.mask_probs.shape == (3, 3, 32, 40)  # as many objects as the richest image has, and one step to stop
+    output = lead(network, network.encode(torch.rand(3, 3, 32, 40)), labels, torch.Generator().manual_seed(0), 3)
+    assert output.steps[0].shape == (3, 3, 32, 40)  # as many objects as the richest image has, and one step to stop
     for image, count in enumerate([2, 1, 0]):
         shown = [one for one in output.targets[image].tolist() if one >= 0]
         assert len(shown) == len(set(shown)) <= count
@@ -191,18 +171,26 @@ def test_a_teacher_leads_the_gaze_through_each_object_once():
 
 
 def test_of_many_objects_the_teacher_shows_as_many_as_the_settings_say():
-    network = RIS(RISConfig.parse(GAZE))
+    network = RIS(RISConfig.parse(GUIDED))
     labels, _ = labels_of([9])
-    output = network.follow(torch.rand(1, 3, 32, 40), labels, torch.Generator().manual_seed(0))
-    assert output.mask_probs.shape[1] == 4
+    images = torch.rand(1, 3, 32, 40)
+    output = lead(
+        network,
+        network.encode(images),
+        labels,
+        torch.Generator().manual_seed(0),
+        network.config.guidance.teacher_objects,
+    )
+    assert output.steps[0].shape[1] == 4
 
 
-def test_with_the_gaze_the_dense_maps_are_trained_too_and_the_targets_are_the_teachers():
+def test_with_guidance_the_dense_maps_are_trained_too_and_the_targets_are_the_teachers():
     torch.manual_seed(0)
-    network = RIS(RISConfig.parse(GAZE))
+    network = RIS(RISConfig.parse(GUIDED))
     labels, classes = labels_of([2, 1])
     images, weights = torch.rand(2, 3, 32, 40), RISObjectiveConfig(maps=0.5)
-    terms = training_terms(network, images, labels, classes, weights, None, torch.Generator().manual_seed(0))
+    context = TrainingContext(torch.Generator().manual_seed(0))
+    terms = network.losses(Batch(images, labels, classes), weights, context)
     assert set(terms) == {"mask", "confidence", "foreground", "seed", "offset", "diameter"}
     torch.stack(list(terms.values())).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())

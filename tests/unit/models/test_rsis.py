@@ -3,8 +3,14 @@
 import pytest
 import torch
 
+from seriatim.core.batch import Batch
 from seriatim.core.errors import ConfigError
-from seriatim.models.rsis import RSIS, RSISConfig, RSISObjectiveConfig, RSISOutput, decode, training_terms
+from seriatim.models.interface import TrainingContext
+from seriatim.models.rsis import RSIS, RSISConfig, RSISObjectiveConfig, RSISOutput, StepOutput
+
+from .played import played
+
+PATHWAY = {"pyramid_channels": 8}
 
 
 def output_of(stops, areas=None, seeds=None, classes=None):
@@ -22,7 +28,13 @@ def output_of(stops, areas=None, seeds=None, classes=None):
 
 
 def steps_of(output, **settings):
-    return [one.step for one in decode(output, RSISConfig.parse({"num_classes": 2, **settings}))[0]]
+    return [one.step for one in found_in(output, **settings)]
+
+
+def found_in(output, **settings):
+    config = RSISConfig.parse({"encoder": "test_resnet", "num_classes": 2, **settings})
+    steps = zip(*(getattr(output, name).unbind(1) for name in StepOutput._fields), strict=True)
+    return played(RSIS, config, [StepOutput(*step) for step in steps], (10, 10))
 
 
 def test_the_sequence_ends_at_the_first_step_without_an_object():
@@ -40,21 +52,23 @@ def test_masks_below_a_thousandth_of_the_image_are_dropped_and_the_sequence_goes
     assert steps_of(output, min_area_fraction=0.031) == [3]
 
 
-def test_with_the_gaze_the_sequence_ends_where_no_seed_is_left():
-    assert steps_of(output_of([0.9] * 3, seeds=[0.9, 0.29, 0.9]), stop_policy="skip") == [0]
+def test_with_guidance_the_sequence_ends_where_no_seed_is_left():
+    assert steps_of(
+        output_of([0.9] * 3, seeds=[0.9, 0.29, 0.9]), stop_policy="skip", guidance={}, extensions=PATHWAY
+    ) == [0]
 
 
 def test_the_mask_threshold_is_a_probability():
     output = output_of([0.9])
     output.mask_logits[0, 0, 0] = torch.logit(torch.tensor(0.3))
     for threshold, pixels in ((0.25, 10), (0.35, 0)):
-        found = decode(output, RSISConfig(num_classes=2, mask_threshold=threshold))[0]
+        found = found_in(output, mask_threshold=threshold)
         assert found[0].area - 10 == pixels or found[0].area == pixels + 10
 
 
 def test_score_is_stop_times_class_and_classes_count_from_1():
     output = output_of([0.8], classes=[[0.0, torch.tensor(3.0).log().item()]])
-    found = decode(output, RSISConfig(num_classes=2))[0][0]
+    found = found_in(output)[0]
     assert found.class_id == 2
     assert found.score == pytest.approx(0.8 * 0.75)
     assert found.class_probs.tolist() == pytest.approx([0.25, 0.75])
@@ -64,7 +78,7 @@ def test_score_is_stop_times_class_and_classes_count_from_1():
     ("config", "message"),
     [
         ({"levels": 4, "encoder_depth": 3}, "levels: 4 ConvLSTMs need as many encoder levels"),
-        ({"extensions": {"gaze": True}}, "extensions.gaze: needs extensions.pyramid_channels"),
+        ({"guidance": {}}, "guidance: needs extensions.pyramid_channels"),
         ({"extensions": {"class_from_mask": True}}, "extensions.class_from_mask: needs extensions.pyramid_channels"),
     ],
 )
@@ -94,7 +108,8 @@ def test_the_default_is_the_paper():
     config = RSISConfig()
     assert (config.encoder, config.width, config.widths, config.levels) == ("resnet101", 128, "paper", 5)
     assert (config.skip_mode, config.skip_batch_norm, config.stop_policy) == ("concat", False, "first")
-    assert not any(config.extensions.model_dump(exclude={"teacher_objects"}).values())
+    assert config.guidance is None
+    assert not any(config.extensions.model_dump().values())
     weights = RSISObjectiveConfig()
     assert (weights.mask, weights.classification, weights.stop, weights.reduction) == (1, 0, 0, "sum")
 
@@ -110,14 +125,13 @@ def test_a_training_sequence_has_a_step_an_object_and_one_to_stop(monkeypatch, n
     )
     labels = torch.arange(4).repeat_interleave(64).view(1, 16, 16)
     weights = RSISObjectiveConfig(stop=stop)
-    training_terms(
-        network, torch.rand(1, 3, 16, 16), labels, torch.tensor([[1, 1, 1]]), weights, num_objects, torch.Generator()
-    )
+    batch = Batch(torch.rand(1, 3, 16, 16), labels, torch.tensor([[1, 1, 1]]))
+    network.losses(batch, weights, TrainingContext(torch.Generator(), num_objects))
     assert lengths == [expected]
 
 
 def test_the_most_steps_bound_a_training_sequence():
     network = RSIS(RSISConfig(encoder="test_resnet", encoder_depth=1, levels=1, width=8, max_steps=2))
     labels = torch.arange(4).repeat_interleave(64).view(1, 16, 16)
-    args = (labels, torch.tensor([[1, 1, 1]]), RSISObjectiveConfig(), None, torch.Generator())
-    assert training_terms(network, torch.rand(1, 3, 16, 16), *args)["mask"].isfinite()
+    batch = Batch(torch.rand(1, 3, 16, 16), labels, torch.tensor([[1, 1, 1]]))
+    assert network.losses(batch, RSISObjectiveConfig(), TrainingContext(torch.Generator()))["mask"].isfinite()

@@ -15,7 +15,7 @@ class DrawnStep:
     stages: dict
     mask_probs: np.ndarray
     score: float = 0.9
-    gaze: tuple | None = None
+    place: tuple | None = None
     fate: str = "kept"
     found: Instance | None = None
 
@@ -33,7 +33,7 @@ class DrawnTrace:
         return Instances(self.size, [step.found for step in self.steps if step.found is not None])
 
 
-def make(num_steps=3, size=(40, 60), channels=5, planes=1, gaze=None):
+def make(num_steps=3, size=(40, 60), channels=5, planes=1, place=None):
     random = np.random.default_rng(0)
     padded = tuple(extent + -extent % 32 for extent in size)
     cells = tuple(extent // 4 for extent in padded)
@@ -46,7 +46,7 @@ def make(num_steps=3, size=(40, 60), channels=5, planes=1, gaze=None):
         found = Instance((0, 0, 1, 1), np.ones((1, 1), dtype=bool), step=number)
         stages = {"response": values(*cells), "inhibited_logits": -np.abs(values(*cells)) - 1}
         kappa = [np.abs(values(*cells)), np.abs(values(*cells))]
-        step = DrawnStep(kappa, stages, np.abs(values(*padded)).clip(0, 1), gaze=gaze, found=found)
+        step = DrawnStep(kappa, stages, np.abs(values(*padded)).clip(0, 1), place=place, found=found)
         steps.append(step)
     steps[-1].found, steps[-1].fate = None, "score below the threshold"
     return DrawnTrace(np.abs(values(planes, *padded)).clip(0, 1), size, values(channels, *cells), steps)
@@ -65,7 +65,7 @@ def test_a_trace_of_the_analysis_is_what_is_drawn():
 
 
 def test_every_step_has_its_column_with_score_and_fate():
-    figure = draw_states(make(3, gaze=(10.0, 20.0)), "a title")
+    figure = draw_states(make(3, place=(10.0, 20.0)), "a title")
     told = texts(figure)
     for wanted in ("a title", "step 1", "step 3", "0.900", "score below the\nthreshold", "all negative"):
         assert wanted in told
