@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format tables clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   check format, style, types and the layers of the rooms"
 	@echo "make format  format the code"
+	@echo "make tables  fill the tables of README, docs and cards from benchmarks/results"
 	@echo "make clean   remove .venv, demo/ and caches"
 
 $(READY): pyproject.toml constraints.txt
@@ -37,6 +38,9 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+tables: $(READY)
+	$(BIN)/python benchmarks/fill_tables.py
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,30 +1,32 @@
 """The dense CRF beside pydensecrf2: one mean-field iteration, the error against brute force, and memory.
 
     pip install pydensecrf2
-    python benchmarks/dense_crf.py --json benchmarks/results/dense_crf_cpu_YYYY-MM-DD.json
+    python benchmarks/dense_crf.py
 
-Every number of threads is measured in a process of its own, in which single iterations of both take turns; the ratios are of medians.
-pydensecrf2 uses one thread whatever is set. The time of our iteration is that of a call with six less that of a call with one, over
-five, taken in turns too. The image is the stained tissue that scikit-image ships, as it is and with noise added, which makes
-the lattice several times larger. pydensecrf2 is no dependency of seriatim.
+Each number of threads is measured in its own process, in which single iterations of both take turns; the ratios are of medians.
+pydensecrf2 always uses one thread. The time of our iteration is that of a call with six iterations less that of a call with one, divided
+by five. The image is the stained tissue that scikit-image ships, as it is and with added noise, which makes the lattice several times
+larger. pydensecrf2 is not a dependency of seriatim. About 4 minutes; leave both cores idle.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import in_turns, make_parser, median_wall, parse, save
 from skimage import data
 
-from seriatim.core.files import write_atomically
+from seriatim.core.provenance import Start
 from seriatim.nn import DenseCRF, PermutohedralLattice
 from seriatim.nn.crf.dense_crf import Smoothness
 
@@ -65,12 +67,6 @@ def their_crf(pixels: np.ndarray, unary: np.ndarray, thetas: tuple[float, float,
     return crf
 
 
-def timed(call) -> tuple[float, object]:
-    started = time.perf_counter()
-    result = call()
-    return time.perf_counter() - started, result
-
-
 def time_setting(thetas: tuple[float, float, float], noise: float, repeats: int) -> dict[str, object]:
     pixels, unary = photo(SIZE, noise), scores((LABELS, SIZE, SIZE))
     image, logits = to_tensor(pixels), torch.from_numpy(unary)
@@ -82,19 +78,15 @@ def time_setting(thetas: tuple[float, float, float], noise: float, repeats: int)
 
     kernels = crf.prepare(image)
     refine(1)
-    their_setups, our_setups = [], []
-    for _ in range(3):
-        their_setups.append(timed(lambda: their_crf(pixels, unary, thetas))[0])
-        our_setups.append(timed(lambda: crf.prepare(image))[0])
+    setups = in_turns(
+        {"theirs": lambda: their_crf(pixels, unary, thetas), "ours": lambda: crf.prepare(image)}, 3, warm_ups=0
+    )
     theirs = their_crf(pixels, unary, thetas)
     state = theirs.startInference()
-    their_steps, our_steps, our_calls = [], [], []
-    for _ in range(repeats):
-        their_steps.append(timed(lambda: theirs.stepInference(*state))[0])
-        one, six = timed(lambda: refine(1))[0], timed(lambda: refine(6))[0]
-        our_steps.append((six - one) / 5)
-        our_calls.append(timed(lambda: refine(5))[0])
-    ours, other = statistics.median(our_steps), statistics.median(their_steps)
+    calls = {f"ours {number}": partial(refine, number) for number in (1, 6, 5)}
+    steps = in_turns({"theirs": lambda: theirs.stepInference(*state), **calls}, repeats)
+    our_steps = [(six.wall - one.wall) / 5 for one, six in zip(steps["ours 1"], steps["ours 6"], strict=True)]
+    ours, other = statistics.median(our_steps), median_wall(steps["theirs"])
     return {
         "thetas": thetas,
         "noise": noise,
@@ -102,11 +94,11 @@ def time_setting(thetas: tuple[float, float, float], noise: float, repeats: int)
         "iteration_ms": round(1000 * ours, 1),
         "pydensecrf_iteration_ms": round(1000 * other, 1),
         "times_faster": round(other / ours, 2),
-        "five_iterations_ms": round(1000 * statistics.median(our_calls), 1),
-        "setup_ms": round(1000 * statistics.median(our_setups), 1),
-        "pydensecrf_setup_ms": round(1000 * statistics.median(their_setups), 1),
+        "five_iterations_ms": round(1000 * median_wall(steps["ours 5"]), 1),
+        "setup_ms": round(1000 * median_wall(setups["ours"]), 1),
+        "pydensecrf_setup_ms": round(1000 * median_wall(setups["theirs"]), 1),
         "iteration_ms_all": [round(1000 * each, 1) for each in our_steps],
-        "pydensecrf_iteration_ms_all": [round(1000 * each, 1) for each in their_steps],
+        "pydensecrf_iteration_ms_all": [round(1000 * each.wall, 1) for each in steps["theirs"]],
     }
 
 
@@ -119,13 +111,10 @@ def time_smoothness(repeats: int) -> dict[str, object]:
     exact = torch.exp(-((torch.arange(SIZE)[:, None] - torch.arange(SIZE)).double() ** 2) / 18)
     exact = (exact / exact.sum(dim=1, keepdim=True)).float()
     truth = torch.einsum("ab,bcl,dc->adl", exact, values.view(SIZE, SIZE, LABELS), exact).reshape(values.shape)
-    times = {name: [] for name in filters}
-    for _ in range(repeats + 1):
-        for name, smoother in filters.items():
-            times[name].append(timed(lambda smoother=smoother: smoother.filter(values))[0])
+    times = in_turns({name: partial(smoother.filter, values) for name, smoother in filters.items()}, repeats)
     return {
         name: {
-            "filter_ms": round(1000 * statistics.median(times[name][1:]), 1),
+            "filter_ms": round(1000 * median_wall(times[name]), 1),
             "relative_error": round(float((smoother.filter(values) - truth).norm() / truth.norm()), 5),
         }
         for name, smoother in filters.items()
@@ -174,7 +163,9 @@ def memory(thetas: tuple[float, float, float], noise: float, size: int = 1000) -
     before = resident("VmRSS")
     crf = DenseCRF(*thetas, *WEIGHTS).requires_grad_(False)
     kernels = crf.prepare(image)
-    seconds = timed(lambda: crf.refine(logits, kernels))[0]
+    started = time.perf_counter()
+    crf.refine(logits, kernels)
+    seconds = time.perf_counter() - started
     return {
         "thetas": thetas,
         "noise": noise,
@@ -191,11 +182,12 @@ def resident(name: str) -> int:
     return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) // 1000
 
 
-def in_child(task: str, threads: int) -> object:
-    """The result of a task of this script in a fresh process with so many threads."""
+def in_child(task: str, threads: int, repeats: int) -> object:
+    """The result of a task of this script in a new process with this number of threads."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
         command = [sys.executable, __file__, "--task", task, "--threads", str(threads), "--json", str(path)]
+        command += ["--repeats", str(repeats)]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
         return json.loads(path.read_text())
 
@@ -213,30 +205,24 @@ def run_task(task: str, repeats: int) -> object:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, required=True, help="file for the results")
-    parser.add_argument("--repeats", type=int, default=9, help="iterations of each that take turns")
+    parser = make_parser(__doc__)
+    parser.add_argument("--repeats", type=int, default=9, help="iterations of each that take turns (%(default)s)")
     parser.add_argument("--task", help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.task:
-        torch.set_num_threads(arguments.threads)
-        result = run_task(arguments.task, arguments.repeats)
-    else:
-        their_crf(photo(8, 0), scores((2, 8, 8)), SETTINGS[0])  # says at once where pydensecrf2 is missing
-        result = {
-            "command": "python benchmarks/dense_crf.py",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "load_at_start": os.getloadavg()[0],
-            "image": f"{SIZE}x{SIZE}, {LABELS} labels",
-            "iteration": {f"{threads} threads": in_child("time", threads) for threads in (1, 2)},
-            "smoothness": in_child("smoothness", 1),
-            "brute_force": in_child("brute", 1),
-            "memory": [in_child(f"memory:{number}", 1) for number in range(3)],
-        }
-        result["load_at_end"] = os.getloadavg()[0]
-        print(json.dumps(result, indent=1))
-    write_atomically(arguments.json, json.dumps(result, indent=1).encode())
+    options = parse(parser)
+    if options.task:
+        options.json.write_text(json.dumps(run_task(options.task, options.repeats)))
+        return
+    started = Start()
+    their_crf(photo(8, 0), scores((2, 8, 8)), SETTINGS[0])  # fails at once where pydensecrf2 is missing
+    numbers = {
+        "image": f"{SIZE}x{SIZE}, {LABELS} labels",
+        "pydensecrf2": version("pydensecrf2"),
+        "iteration": {f"{threads} threads": in_child("time", threads, options.repeats) for threads in (1, 2)},
+        "smoothness": in_child("smoothness", 1, options.repeats),
+        "brute_force": in_child("brute", 1, options.repeats),
+        "memory": [in_child(f"memory:{number}", 1, options.repeats) for number in range(3)],
+    }
+    save("dense_crf", numbers, started, options.json)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,15 @@
-"""Kills training runs with SIGKILL at random moments, half-way through writing a file among them, and resumes each.
+"""Kills training runs with SIGKILL at random moments, also while they write a file, and resumes each.
 
-Every killed and resumed run must end with the weights, the optimizer's moments, the counters and the log of a run that nothing disturbed, bit
-for bit; it may lose at most one save interval, and must leave no half-written file. A tiny network on the CPU; takes a minute or two.
+    python benchmarks/kill_resume.py --kills 20
 
-    python benchmarks/kill_resume.py --kills 20 --out benchmarks/results/kill_resume_cpu_DATE.json
-
-Exit 0 if all of this held, 1 if not.
+Every killed and resumed run must end with the weights, the optimizer's moments, the counters and the log of an undisturbed run, bit for bit; it
+may lose at most one save interval, and must leave no temporary file. A tiny network on the CPU; about 4 minutes for 20 kills. The exit code is 0
+if all of this held, 1 if not.
 """
 
-import argparse
 import json
 import multiprocessing
-import os
 import random
-import shlex
 import sys
 import tempfile
 import time
@@ -21,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import make_parser, parse, save
 from PIL import Image
 
+from seriatim.core.provenance import Start
 from seriatim.core.tensor_files import load_tensors
 from seriatim.training.checkpoint import checkpoints
 from seriatim.training.loop import train
 from seriatim.training.recipe import Recipe
-from seriatim.training.run_folder import commit
 
 KILLS_A_RUN = 5
 NUM_ITERATIONS = 40
@@ -38,12 +35,12 @@ MEMORY_DISK = Path("/dev/shm")
 def make_data(folder: Path) -> None:
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     rows, columns = np.indices((48, 48))
     for number in range(6):
         labels = np.zeros((48, 48), dtype=np.uint16)
         for label in range(1, 4):
-            row, column = chance.integers(8, 40, size=2)
+            row, column = generator.integers(8, 40, size=2)
             labels[(rows - row) ** 2 + (columns - column) ** 2 < 64] = label
         Image.fromarray((labels * 60 + 30).astype(np.uint8)).save(folder / "images" / f"{number}.png")
         Image.fromarray(labels).save(folder / "labels" / f"{number}.png")
@@ -91,7 +88,7 @@ def half_written(run: Path) -> list[Path]:
 
 
 def last_logged(run: Path) -> int:
-    """Iterations that the log knows; the last line may be cut off."""
+    """The last iteration in the log; its last line may be incomplete."""
     log = run / "metrics.jsonl"
     if not log.exists():
         return 0
@@ -106,18 +103,18 @@ def last_saved(run: Path) -> int:
 
 
 def kill_once(
-    recipe: Recipe, run: Path, chance: random.Random, whole_seconds: float, amid_writing: bool
+    recipe: Recipe, run: Path, generator: random.Random, whole_seconds: float, while_writing: bool
 ) -> dict | None:
-    """Start or go on, and kill; None if the run was over before."""
+    """Start or resume the run, and kill it; None if it ended before."""
     process = start(recipe, run)
     begun = time.monotonic()
-    wait = chance.uniform(0.0, whole_seconds / KILLS_A_RUN)
+    wait = generator.uniform(0.0, whole_seconds / KILLS_A_RUN)
     while process.is_alive():
         waited = time.monotonic() - begun
-        if waited >= wait and (not amid_writing or half_written(run)):
+        if waited >= wait and (not while_writing or half_written(run)):
             process.kill()
             break
-        if not amid_writing:
+        if not while_writing:
             time.sleep(0.0005)
     process.join()
     if process.exitcode != -9:
@@ -129,7 +126,7 @@ def kill_once(
         "seconds_after_start": round(time.monotonic() - begun, 3),
         "iteration": logged,
         "iterations_lost": logged - saved,
-        "amid_writing": [str(path.relative_to(run)) for path in half_written(run)],
+        "while_writing": [str(path.relative_to(run)) for path in half_written(run)],
         "file_system": "memory" if MEMORY_DISK in run.parents else "disk",
     }
 
@@ -154,7 +151,7 @@ def differences(first: Path, second: Path) -> list[str]:
 
 
 def measure(folder: Path, memory_folder: Path, num_kills: int, seed: int) -> dict:
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     make_data(folder / "data")
     recipe = tiny_recipe(folder / "data")
     begun = time.monotonic()
@@ -171,7 +168,7 @@ def measure(folder: Path, memory_folder: Path, num_kills: int, seed: int) -> dic
         run = (memory_folder if num_started % 2 else folder) / f"run{num_started}"
         kills_before = len(kills)
         for _ in range(min(KILLS_A_RUN, num_kills - len(kills))):
-            kill = kill_once(recipe, run, chance, whole_seconds, amid_writing=len(kills) % 2 == 1)
+            kill = kill_once(recipe, run, generator, whole_seconds, while_writing=len(kills) % 2 == 1)
             if kill is None:
                 break
             kills.append({"run": num_started, **kill})
@@ -190,8 +187,8 @@ def measure(folder: Path, memory_folder: Path, num_kills: int, seed: int) -> dic
         "runs_bit_equal": equal,
         "different": different,
         "runs_with_temporary_files": left_temporary_files,
-        "kills_amid_writing": sum(bool(kill["amid_writing"]) for kill in kills),
-        "most_iterations_lost": max(kill["iterations_lost"] for kill in kills),
+        "kills_while_writing": sum(bool(kill["while_writing"]) for kill in kills),
+        "max_iterations_lost": max(kill["iterations_lost"] for kill in kills),
         "save_every": SAVE_EVERY,
         "iterations": NUM_ITERATIONS,
         "seconds_of_the_undisturbed_run": round(whole_seconds, 1),
@@ -200,30 +197,20 @@ def measure(folder: Path, memory_folder: Path, num_kills: int, seed: int) -> dic
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="draws the moments")
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
-    options = parser.parse_args()
+    options = parse(parser)
+    started = Start()
     multiprocessing.set_forkserver_preload(["seriatim.training.loop"])
     memory = str(MEMORY_DISK) if MEMORY_DISK.is_dir() else None
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=memory) as memory_folder:
         result = measure(Path(folder), Path(memory_folder), options.kills, options.seed)
-    result = {
-        "command": shlex.join(["python", *sys.argv]),
-        "commit": commit(),
-        "torch": torch.__version__,
-        "processors": os.cpu_count(),
-        **result,
-    }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    save("kill_resume", result, started, options.json)
     held = (
         result["runs_bit_equal"] == result["runs"]
         and not result["runs_with_temporary_files"]
-        and result["most_iterations_lost"] <= result["save_every"]
+        and result["max_iterations_lost"] <= result["save_every"]
     )
     return 0 if held else 1
 

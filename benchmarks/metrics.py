@@ -1,52 +1,50 @@
 """How fast `sds` and `coco` together are beside pycocotools alone on `coco`, on the same masks in one run.
 
-    python benchmarks/metrics.py --json benchmarks/results/metrics_cpu_DATE.json
+    python benchmarks/metrics.py
 
 Two starting points, since users have either: masks as bool planes with the truth as a label map (pycocotools then has to encode the planes),
 and ready run-length codes. Runs take turns, and every number is given as wall and as processor time of the fastest and the median round.
+About 3 minutes.
 """
 
-import argparse
 import contextlib
 import io
-import json
-import platform
-import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
+from measuring import in_turns, make_parser, median_wall, parse, save
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from seriatim.core.provenance import Start
 from seriatim.metrics import Example, evaluate
 
 
 def make_images(num_images: int, num_objects: int, side: int, num_classes: int) -> list[dict[str, Any]]:
     """Discs that do not overlap as truth; predictions moved, grown or shrunk a little, one in five somewhere else."""
-    rng = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side]
     images = []
     for _ in range(num_images):
         labels = np.zeros((side, side), dtype=np.int32)
         planes = np.zeros((num_objects, side, side), dtype=bool)
-        cells = rng.permutation(16)[:num_objects]
+        cells = generator.permutation(16)[:num_objects]
         for number, cell in enumerate(cells):
             y, x = (cell // 4 + 0.5) * side / 4, (cell % 4 + 0.5) * side / 4
-            radius = rng.uniform(0.04, 0.12) * side
+            radius = generator.uniform(0.04, 0.12) * side
             labels[(rows - y) ** 2 + (columns - x) ** 2 <= radius**2] = number + 1
-            if rng.random() < 0.2:
-                y, x = rng.uniform(0.1, 0.9, 2) * side
-            dy, dx = rng.normal(0, 0.08 * radius, 2)
-            size = radius * rng.uniform(0.85, 1.15)
+            if generator.random() < 0.2:
+                y, x = generator.uniform(0.1, 0.9, 2) * side
+            dy, dx = generator.normal(0, 0.08 * radius, 2)
+            size = radius * generator.uniform(0.85, 1.15)
             planes[number] = (rows - y - dy) ** 2 + (columns - x - dx) ** 2 <= size**2
-        classes = rng.integers(1, num_classes + 1, num_objects)
+        classes = generator.integers(1, num_classes + 1, num_objects)
         images.append(
-            {"labels": labels, "classes": classes, "planes": planes, "scores": rng.random(num_objects).round(3)}
+            {"labels": labels, "classes": classes, "planes": planes, "scores": generator.random(num_objects).round(3)}
         )
     return images
 
@@ -142,51 +140,38 @@ RUNS: dict[str, Callable[[list[dict[str, Any]]], float]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__, threads=None)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--objects", type=int, default=10)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--classes", type=int, nargs="*", default=[1, 3])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    report: dict[str, Any] = {
-        "images": arguments.images,
-        "objects": arguments.objects,
-        "side": arguments.side,
-        "rounds": arguments.rounds,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "pycocotools": version("pycocotools"),
-        "results": {},
-    }
-    for num_classes in arguments.classes:
-        images = make_images(arguments.images, arguments.objects, arguments.side, num_classes)
+    options = parse(parser)
+    started = Start()
+    results: dict[str, Any] = {}
+    for num_classes in options.classes:
+        images = make_images(options.images, options.objects, options.side, num_classes)
         for image in images:
             image["target_codes"], image["codes"] = encode(truth_planes(image)), encode(image["planes"])
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in RUNS}
-        scores = {}
-        for number in range(arguments.rounds):
-            names = list(RUNS) if number % 2 == 0 else list(RUNS)[::-1]
-            for name in names:
-                wall, processor = time.perf_counter(), time.process_time()
-                scores[name] = RUNS[name](images)
-                times[name].append((time.perf_counter() - wall, time.process_time() - processor))
+        scores: dict[str, float] = {}
+
+        def run(name: str, images: list[dict[str, Any]] = images, scores: dict[str, float] = scores) -> None:
+            scores[name] = RUNS[name](images)
+
+        times = in_turns({name: partial(run, name) for name in RUNS}, options.rounds, warm_ups=0)
         assert max(scores.values()) - min(scores.values()) < 1e-9, scores
-        report["results"][f"{num_classes} classes"] = {
+        results[f"{num_classes} classes"] = {
             name: {
                 "AP": scores[name],
-                "wall_min": round(min(wall for wall, _ in found), 3),
-                "wall_median": round(median(wall for wall, _ in found), 3),
-                "processor_min": round(min(processor for _, processor in found), 3),
-                "processor_median": round(median(processor for _, processor in found), 3),
+                "wall_min": round(min(one.wall for one in taken), 3),
+                "wall_median": round(median_wall(taken), 3),
+                "processor_min": round(min(one.processor for one in taken), 3),
+                "processor_median": round(median(one.processor for one in taken), 3),
             }
-            for name, found in times.items()
+            for name, taken in times.items()
         }
-    text = json.dumps(report, indent=1) + "\n"
-    if arguments.json is not None:
-        arguments.json.write_text(text)
-    print(text, end="")
+    sizes = {name: getattr(options, name) for name in ("images", "objects", "side", "rounds")}
+    save("metrics", {**sizes, "results": results}, started, options.json)
 
 
 if __name__ == "__main__":

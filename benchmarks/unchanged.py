@@ -1,13 +1,14 @@
 """Whether a change of the code changed a number: hashes of what every zoo model finds, and the first losses of the recipes.
 
-    python benchmarks/unchanged.py --nuclei PATH/TO/nuclei --json before.json                            (in the checkout before the change)
-    python benchmarks/unchanged.py --nuclei PATH/TO/nuclei --before before.json --json benchmarks/results/NAME.json      (after it)
+    python benchmarks/unchanged.py --data folder:PATH/TO/nuclei --json before.json      in the checkout before the change
+    python benchmarks/unchanged.py --data folder:PATH/TO/nuclei --before before.json    after it
 
-With `--before` it exits with 1 where anything differs. Models: label maps, scores and steps of 20 images each. Recipes: `seriatim train` with one
-thread and a fixed seed; the paper's recipes with a small encoder, crops and batch, 7 iterations a stage, so that each loss of each stage is met.
+With `--before` the result file holds both hashes of each model, whether everything is identical, and what differs; the exit code is 1 if
+anything does. Models: label maps, scores and steps of 20 images each. Recipes: `seriatim train` with one thread and a fixed seed, every logged
+loss compared bit for bit; the paper's recipes with a small encoder, crops and batch, 7 iterations a stage, so that each loss of each stage is
+computed. About 10 minutes.
 """
 
-import argparse
 import hashlib
 import json
 import subprocess
@@ -18,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import make_parser, parse, save
 from PIL import Image
 
 import seriatim
+from seriatim.core.provenance import Start
 
 NUM_IMAGES = 20
 MODELS = {
@@ -128,15 +131,67 @@ def measure(nuclei: Path) -> dict[str, Any]:
     return {"found": found, "losses": losses}
 
 
+def compare(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What the result file of a comparison holds."""
+    differences = [
+        *(f"model {one}" for one in MODELS if before["found"].get(one) != after["found"][one]),
+        *(
+            difference
+            for recipe in RECIPES
+            for difference in differing_losses(recipe, before["losses"].get(recipe, []), after["losses"][recipe])
+        ),
+    ]
+    found = {
+        model: {
+            "identical": before["found"].get(model) == after["found"][model],
+            "before": before["found"].get(model),
+            "after": after["found"][model],
+        }
+        for model in MODELS
+    }
+    losses = {
+        recipe: {
+            "identical": before["losses"].get(recipe) == after["losses"][recipe],
+            "iterations": max(line["iteration"] for line in after["losses"][recipe]),
+            "last": after["losses"][recipe][-1],
+        }
+        for recipe in RECIPES
+    }
+    return {"identical": not differences, "differences": differences, "found": found, "losses": losses}
+
+
+def differing_losses(recipe: str, before: list[dict[str, float]], after: list[dict[str, float]]) -> list[str]:
+    """The first line of the log that differs, with each number that does; JSON keeps every bit of a float."""
+    if len(before) != len(after):
+        return [f"recipe {recipe}: {len(before)} lines in the log before, {len(after)} after"]
+    for old, new in zip(before, after, strict=True):
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        if keys:
+            numbers = ", ".join(f"{key} {old.get(key)!r} before, {new.get(key)!r} after" for key in keys)
+            return [f"recipe {recipe}: iteration {new['iteration']}: {numbers}"]
+    return []
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nuclei", type=Path, required=True, help="folder with images/ and labels/")
-    parser.add_argument("--before", type=Path)
-    parser.add_argument("--json", type=Path, required=True)
-    arguments = parser.parse_args()
-    measured = measure(arguments.nuclei.resolve())
-    arguments.json.write_text(json.dumps(measured, indent=1) + "\n")
-    return 0
+    parser = make_parser(__doc__, data="folder:PATH of the nuclei images, with images/ and labels/", threads=None)
+    parser.add_argument("--before", type=Path, metavar="FILE", help="the result of the checkout before the change")
+    parser.add_argument("--before-commit", metavar="SHA", help="of that checkout, where the file does not name it")
+    options = parse(parser)
+    if options.data is None or not options.data.startswith("folder:"):
+        parser.error("needs --data folder:PATH")
+    if options.before is None and options.json is None:
+        parser.error("without --before it needs --json FILE")
+    before = None if options.before is None else json.loads(options.before.read_bytes())
+    started = Start()
+    measured = measure(Path(options.data.removeprefix("folder:")).resolve())
+    if before is None:
+        save("unchanged", measured, started, options.json)
+        return 0
+    result = compare(before, measured)
+    result["before"] = before.get("provenance", {"commit": options.before_commit})
+    save("unchanged", result, started, options.json)
+    print("\n".join(result["differences"]) or "identical")
+    return 0 if result["identical"] else 1
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_a_folder_without_images_is_a_failure(run, model, tmp_path):
 def test_without_a_model_it_says_what_it_takes_and_how_to_choose(run, images, tmp_path, monkeypatch, model):
     from seriatim.inference import zoo
 
-    monkeypatch.setattr(zoo, "_ZOO", tmp_path / "zoo")
+    monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
     (tmp_path / "zoo").mkdir()
     (tmp_path / "zoo" / "nuclei").symlink_to(model)
     code, stdout, stderr = run("segment", images / "a.png", "--out", tmp_path / "out")

@@ -30,7 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("seriatim.cli.train", "Train a network by a recipe."),
     "analyse": ("seriatim.cli.analyse", "Look inside a network, and at its failures."),
     "data": ("seriatim.cli.data", "Make, inspect and convert data sets."),
-    "models": ("seriatim.cli.models", "List the models that ship, or show one."),
+    "models": ("seriatim.cli.models", "List the models that ship, show one, or make one from a run."),
 }
 """Verb -> the module that holds its `app`, and what `--help` says of it."""
 

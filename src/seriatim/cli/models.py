@@ -1,36 +1,104 @@
-"""`seriatim models`: what ships, and what each model is."""
+"""`seriatim models`: what ships, what each model is, and a new zoo model from a run."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+
+class _ListByDefault(TyperGroup):
+    """Runs `list` where no command is given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["list"])
+
+
+app = typer.Typer(
+    cls=_ListByDefault,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def models() -> None:
+    """List the models that ship (the default), show one, or make one from a run."""
+
+
+@app.command("list")
+def list_models() -> None:
+    """List the models that ship, with the size of their weights."""
+    from seriatim.inference.zoo import WEIGHTS_NAME, find_model_folder, read_card, summary, zoo_names
+
+    for one in zoo_names():
+        folder = find_model_folder(one)
+        megabytes = (folder / WEIGHTS_NAME).stat().st_size / 1e6
+        typer.echo(f"{one:<16} {megabytes:6.1f} MB  {summary(read_card(folder)).removeprefix(f'{one}: ')}")
 
 
 @app.command()
-def models(
-    action: Annotated[
-        str, typer.Argument(metavar="[list|show]", help="List the models, or show the card of one.")
-    ] = "list",
+def show(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The model to show: a name, a run folder or a model folder.")
+        str | None, typer.Argument(metavar="NAME", help="A model that ships, a run folder or a model folder.")
     ] = None,
 ) -> None:
-    """List the models that ship, or show one."""
-    from seriatim.core.errors import ConfigError, did_you_mean
-    from seriatim.inference.zoo import WEIGHTS_NAME, find_model_folder, read_card, summary, zoo_names
+    """Show the card of a model: data, recipe, scores and limits."""
+    from seriatim.core.errors import ConfigError
+    from seriatim.inference.zoo import find_model_folder, read_card
 
-    match action, name:
-        case "list", None:
-            for one in zoo_names():
-                folder = find_model_folder(one)
-                megabytes = (folder / WEIGHTS_NAME).stat().st_size / 1e6
-                typer.echo(f"{one:<16} {megabytes:6.1f} MB  {summary(read_card(folder)).removeprefix(f'{one}: ')}")
-        case "show", str():
-            typer.echo(read_card(find_model_folder(name)))
-        case "show", None:
-            raise ConfigError("models show: name a model, such as: seriatim models show nuclei")
-        case "list", _:
-            raise ConfigError("models list: takes no name; did you mean: seriatim models show NAME")
-        case _:
-            raise ConfigError(f"models {action}: unknown{did_you_mean(action, ('list', 'show'))}")
+    if name is None:
+        raise ConfigError("models show: name a model, such as: seriatim models show nuclei")
+    typer.echo(read_card(find_model_folder(name)))
+
+
+@app.command()
+def add(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of seriatim train.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new model.", show_default=False)],
+    class_names: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Names of the classes, from class 1.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="a.b=value",
+            help="A setting of the model, such as inference.solid=true; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half/--full", help="Store weights in 16 or in 32 bits.")] = True,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Gets the model instead of the zoo of this package.", show_default=False),
+    ] = None,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="A result of seriatim evaluate --json for the card; repeatable.", show_default=False
+        ),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Score the model on the test images of its recipe, for the card.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model of this name.")] = False,
+) -> None:
+    """Make a zoo model from a run: the weights that the recipe's rule picked, and a card."""
+    from seriatim.inference.zoo import ZOO
+    from seriatim.training.zoo_entry import add_model
+
+    folder = add_model(
+        run,
+        name,
+        ZOO if to is None else to,
+        class_names=[word.strip() for word in (class_names or "").split(",") if word.strip()],
+        settings=settings or [],
+        half=half,
+        score_files=scores or [],
+        measure=measure,
+        force=force,
+    )
+    typer.echo(str(folder))

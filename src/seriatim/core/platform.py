@@ -1,8 +1,7 @@
 """What the processor must be kept from: denormal numbers, and oneDNN's kernels for matrix tiles.
 
 Denormals. A float32 below about 1.2e-38 is stored in another form (denormal), with which processors compute many times slower. Vanishing
-gradients, saturated sigmoids and the tails of Gaussians give such numbers, more of them the longer a network has been trained
-(`benchmarks/denormals.py`). Within `denormals_as_zero` they count as zero.
+gradients, saturated sigmoids and the tails of Gaussians give such numbers. Within `denormals_as_zero` they count as zero.
 
 Matrix tiles (AMX). oneDNN, which computes convolutions for torch, chooses a faulty kernel on processors with matrix tiles for the backward pass
 of a strided convolution in bfloat16, such as the 1x1 shortcuts of a ResNet: it runs into an invalid instruction, and SIGILL kills the process

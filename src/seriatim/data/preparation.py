@@ -2,7 +2,7 @@
 
 The settings travel with the weights. Brightness: microscopes deliver anything from 3 % to 100 % of the range, so a image is stretched
 between two of its percentiles. Polarity: nuclei are bright in fluorescence and dark in stained tissue; a image whose median lies nearer to
-its bright end is inverted, which told the two apart in 563 of the 564 images that we train on (`benchmarks/polarity.py`).
+its bright end is inverted (`benchmarks/polarity.py` measures how often this is right).
 """
 
 from dataclasses import replace
@@ -99,7 +99,7 @@ def is_bright_background(image: Float32[np.ndarray, "channels height width"]) ->
 def is_stained_brown(image: Float32[np.ndarray, "channels height width"]) -> bool:
     """Whether more than 15 % of the pixels are brown.
 
-    Of scikit-image's immunohistochemistry 48 % are; of our images of purple tissue at most 6 % (`benchmarks/polarity.py`).
+    The limit lies between the shares of a brown image and of purple tissue that `benchmarks/polarity.py` measures.
 
     >>> is_stained_brown(np.array([0.6, 0.4, 0.2], dtype=np.float32)[:, None, None])
     True

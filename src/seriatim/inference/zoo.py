@@ -1,5 +1,6 @@
-"""Where models are: those that ship with this package, run folders and model folders; answers without importing torch."""
+"""Where models are: those that ship with this package, run folders and model folders; does not import torch."""
 
+import re
 from pathlib import Path
 
 from seriatim.core.errors import CheckpointError, ConfigError, did_you_mean
@@ -9,14 +10,15 @@ CONFIG_NAME = "config.json"
 CARD_NAME = "card.md"
 
 DEFAULT_MODEL = "nuclei"
-"""What the command line takes unless told otherwise."""
+"""The model that the command line uses by default."""
 
-_ZOO = Path(__file__).parent.parent / "zoo"
+ZOO = Path(__file__).parent.parent / "zoo"
+"""The folder of the models that ship, one folder each."""
 
 
 def zoo_names() -> tuple[str, ...]:
     """The models that ship with this package, sorted."""
-    return tuple(sorted(path.parent.name for path in _ZOO.glob(f"*/{CONFIG_NAME}")))
+    return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{CONFIG_NAME}")))
 
 
 def find_model_folder(name_or_folder: str | Path) -> Path:
@@ -27,7 +29,7 @@ def find_model_folder(name_or_folder: str | Path) -> Path:
         CheckpointError: if a folder is there but holds no model.
     """
     if isinstance(name_or_folder, str) and name_or_folder in zoo_names():
-        return _ZOO / name_or_folder
+        return ZOO / name_or_folder
     folder = Path(name_or_folder)
     if not folder.is_dir():
         known = zoo_names()
@@ -44,17 +46,20 @@ def find_model_folder(name_or_folder: str | Path) -> Path:
 def read_card(folder: Path) -> str:
     """The card of a model folder: what the model is for, how it was made and how good it is.
 
+    Comments, which mark the tables that `make tables` fills, are left out.
+
     Raises:
         CheckpointError: if it cannot be read.
     """
     try:
-        return (folder / CARD_NAME).read_text(encoding="utf-8")
+        card = (folder / CARD_NAME).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{folder / CARD_NAME}: cannot be read: {error}") from None
+    return re.sub(r"^<!--.*-->\n", "", card, flags=re.MULTILINE)
 
 
 def summary(card: str) -> str:
-    """The first line of a card without the marks of a heading.
+    """The first line of a card without the heading marks.
 
     >>> summary("# nuclei: cell nuclei of any stain\\n\\nTrained on ...")
     'nuclei: cell nuclei of any stain'

@@ -82,7 +82,7 @@ def test_an_empty_folder_is_no_model(tmp_path):
 
 
 def test_a_mistyped_name_is_answered_with_the_nearest(tmp_path, monkeypatch, folder):
-    monkeypatch.setattr(zoo, "_ZOO", tmp_path)
+    monkeypatch.setattr(zoo, "ZOO", tmp_path)
     folder.rename(tmp_path / "nuclei")
     assert zoo.zoo_names() == ("nuclei",)
     assert zoo.find_model_folder("nuclei") == tmp_path / "nuclei"
