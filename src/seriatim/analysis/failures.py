@@ -35,7 +35,7 @@ from scipy import ndimage
 
 from seriatim.core.errors import ShapeError
 from seriatim.core.shapes import Box, check_label_map
-from seriatim.metrics.overlap import LabelOverlap, count_labels, overlap_label_maps
+from seriatim.metrics.overlap import Overlap, count_labels, overlap_label_maps
 
 TARGET_KINDS = ("right", "joined", "split", "inexact", "missed")
 """Kinds of targets."""
@@ -65,7 +65,7 @@ class Failures:
     target_kinds: Shaped[np.ndarray, " targets"]
     pred_labels: Int64[np.ndarray, " predictions"]
     pred_kinds: Shaped[np.ndarray, " predictions"]
-    overlap: LabelOverlap
+    overlap: Overlap
 
     def target_counts(self) -> dict[str, int]:
         """Number of targets of every kind; they add up to the number of targets."""
@@ -125,15 +125,15 @@ def sort_failures(
         raise ShapeError(f"pred_labels: {pred_labels.shape}, but target_labels: {target_labels.shape}; they must agree")
     if ignore is not None:
         target_labels, pred_labels = np.where(ignore, 0, target_labels), np.where(ignore, 0, pred_labels)
-    targets, dense_targets = count_labels(target_labels)
-    preds, dense_preds = count_labels(pred_labels)
+    targets, dense_targets, _ = count_labels(target_labels)
+    preds, dense_preds, _ = count_labels(pred_labels)
     overlap = overlap_label_maps(dense_preds, len(preds), dense_targets, len(targets))
     target_kinds, pred_kinds = _kinds(overlap)
     return Failures(targets, target_kinds, preds, pred_kinds, overlap)
 
 
 def _kinds(
-    overlap: LabelOverlap,
+    overlap: Overlap,
 ) -> tuple[Shaped[np.ndarray, " targets"], Shaped[np.ndarray, " predictions"]]:
     preds, targets, shared = overlap.preds, overlap.targets, overlap.intersections
     num_preds, num_targets = len(overlap.pred_areas), len(overlap.target_areas)
@@ -166,18 +166,18 @@ _TARGET_CHOICES = [np.array(kind) for kind in ("right", "joined", "split", "miss
 _PRED_CHOICES = [np.array(kind) for kind in ("right", "joined", "duplicated", "split", "hallucinated")]
 
 
-def _matching_pairs(overlap: LabelOverlap) -> Bool[np.ndarray, " pairs"]:
+def _matching_pairs(overlap: Overlap) -> Bool[np.ndarray, " pairs"]:
     half = 3 * overlap.intersections >= overlap.area_sums()
     partners_of_pred = np.bincount(overlap.preds[half], minlength=len(overlap.pred_areas))
     partners_of_target = np.bincount(overlap.targets[half], minlength=len(overlap.target_areas))
     return half & (partners_of_pred[overlap.preds] == 1) & (partners_of_target[overlap.targets] == 1)
 
 
-def _covers(overlap: LabelOverlap) -> Bool[np.ndarray, " pairs"]:
+def _covers(overlap: Overlap) -> Bool[np.ndarray, " pairs"]:
     return 2 * overlap.intersections >= overlap.target_areas[overlap.targets]
 
 
-def _lies_in(overlap: LabelOverlap) -> Bool[np.ndarray, " pairs"]:
+def _lies_in(overlap: Overlap) -> Bool[np.ndarray, " pairs"]:
     return 2 * overlap.intersections > overlap.pred_areas[overlap.preds]
 
 
@@ -262,7 +262,7 @@ def _boxes(labels: Integer[np.ndarray, "height width"], wanted: Int64[np.ndarray
     """The box of every label wanted, all of which occur."""
     if not len(wanted):
         return []
-    present, dense = count_labels(labels)
+    present, dense, _ = count_labels(labels)
     windows = ndimage.find_objects(dense)
     chosen = [windows[position] for position in np.searchsorted(present, wanted)]
     return [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in chosen]

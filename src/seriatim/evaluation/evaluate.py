@@ -132,7 +132,7 @@ def evaluate_found(
         ConfigError: for an unknown protocol.
         DataError: for a image or prediction that cannot be read, or if there is no image.
     """
-    tally = Evaluator(protocols)
+    evaluator = Evaluator(protocols)
     if not len(source):
         raise DataError("evaluate: the data hold no images")
     class_numbers = match_classes(finder.class_names, source.class_names)
@@ -143,7 +143,7 @@ def evaluate_found(
         found = finder.find(index, sample)
         if class_numbers is not None:
             check_class_ids(found, len(finder.class_names), sample.name)
-        tally.add(make_example(sample, found, class_numbers, _whole_truth(source, index, tally.protocols)))
+        evaluator.add(make_example(sample, found, class_numbers, _whole_truth(source, index, evaluator.protocols)))
         names.append(sample.name)
         num_targets.append(len(sample.classes))
         num_preds.append(len(found))
@@ -153,14 +153,14 @@ def evaluate_found(
             progress(done, len(source))
     counts = [{"targets": targets, "predictions": preds} for targets, preds in zip(num_targets, num_preds, strict=True)]
     scores = {}
-    for protocol in tally.protocols:
-        ratings = tally.ratings(protocol)
+    for protocol in evaluator.protocols:
+        ratings = evaluator.ratings(protocol)
         per_image = [
             {"name": name, **rating, **count} for name, rating, count in zip(names, ratings, counts, strict=True)
         ]
-        scores[protocol] = {**tally.result(protocol), "per_image": per_image}
+        scores[protocol] = {**evaluator.result(protocol), "per_image": per_image}
         if num_resamples:
-            scores[protocol]["interval"] = tally.intervals(protocol, num_resamples, seed)
+            scores[protocol]["interval"] = evaluator.intervals(protocol, num_resamples, seed)
     return Evaluation(
         indices, names, scores, num_targets, num_preds, source.class_names, class_numbers is not None, kept
     )

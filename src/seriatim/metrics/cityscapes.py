@@ -1,4 +1,33 @@
-"""Protocol `cityscapes`: average precision as the evaluation program of the Cityscapes benchmark computes it."""
+"""Protocol `cityscapes`: average precision over ten thresholds, with groups, void, small and far targets forgiven.
+
+A target is asked for if it has at least 100 pixels (for `AP100m` and `AP50m`: 1000 pixels, a median distance of at most 100 or 50 m,
+and a confidence of at least 0.5) and is no crowd. At a threshold t, the predictions of its class with IoU **>** t are its matches: the one
+with the highest score is right, the others are wrong. A prediction that matches nothing at all is wrong, unless more than the share t of
+its pixels is void, crowd of its class, or target of its class that is not asked for. One that matches only a crowd or a target not asked
+for is left out.
+
+Precision is not made monotone: with one point a distinct score, and the end point (precision 1, recall 0), AP is the sum of precision
+times half the recall between the neighbours of the point.
+
+Predictions may overlap and count at full extent, void included; empty ones are left out. The targets' void pixels belong to no target.
+Crowds of one class in one image are one region, as in the label images of the data set. Distances are given for every image that has
+targets, or for none.
+
+Result: `AP` and `AP50` (threshold 0.5 alone); `AP100m` and `AP50m` (mean over the thresholds), None without distances; `per_class` {class:
+the same four}, where a value is None if no target of the class is asked for. Means are over the classes with a value, and None without
+any. A class with targets and no prediction has 0.
+
+Source: Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", CVPR 2016, Sec. 4, and cityscapesScripts,
+`evalInstanceLevelSemanticLabeling`. As there, a crowd that is itself too small or too far counts twice among the forgiven pixels.
+
+>>> from seriatim.metrics import evaluate
+>>> target = np.zeros((20, 20), dtype=int)
+>>> target[:, :10] = 1
+>>> masks = np.stack([target == 1, target == 0])
+>>> scores = evaluate([Example(target, [1], pred_masks=masks, pred_scores=[0.4, 0.8])], "cityscapes")
+>>> scores["AP"]  # a right one below a wrong one: precision 1/2 at recall 1, whose only neighbour has recall 0
+0.25
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +38,17 @@ from jaxtyping import Bool, Float64, Int64
 
 from seriatim.core.errors import DataError
 from seriatim.metrics.example import Example
-from seriatim.metrics.scoring import Scoring, Weights, in_chunks, known, mean_known, quality_without_targets
+from seriatim.metrics.ranking import rank
+from seriatim.metrics.scoring import (
+    Scoring,
+    Weights,
+    classes_of,
+    in_chunks,
+    known,
+    mean_known,
+    parts_of_class,
+    quality_or,
+)
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 """IoU thresholds 0.5, 0.55, ... 0.95."""
@@ -29,47 +68,6 @@ _WITHIN_100M = _Level(1000, 100.0, 0.5)
 _WITHIN_50M = _Level(1000, 50.0, 0.5)
 
 _KEYS = ("AP", "AP50", "AP100m", "AP50m")
-
-
-def evaluate_cityscapes(examples: Sequence[Example]) -> dict[str, Any]:
-    """Average precision over ten thresholds, with groups, void, small and far targets forgiven.
-
-    A target is asked for if it has at least 100 pixels (for `AP100m` and `AP50m`: 1000 pixels, a median distance of at
-    most 100 or 50 m, and a confidence of at least 0.5) and is no crowd. At a threshold t, the predictions of its class
-    with IoU **>** t are its matches: the one with the highest score is right, the others are wrong. A prediction that
-    matches nothing at all is wrong, unless more than the share t of its pixels is void, crowd of its class, or target of
-    its class that is not asked for. One that matches only a crowd or a target not asked for is left out.
-
-    Precision is not made monotone: with one point a distinct score, and the end point (precision 1, recall 0), AP is the
-    sum of precision times half the recall between the neighbours of the point.
-
-    Predictions may overlap and count at full extent, void included; empty ones are left out. The targets' void pixels
-    belong to no target. Crowds of one class in one image are one region, as in the label images of the data set.
-
-    Args:
-        examples: at least one. Distances are given for every image that has targets, or for none.
-
-    Returns:
-        `AP` and `AP50` (threshold 0.5 alone); `AP100m` and `AP50m` (mean over the thresholds), None without distances;
-        `per_class` {class: the same four}, where a value is None if no target of the class is asked for. Means are over
-        the classes with a value, and None without any. A class with targets and no prediction has 0.
-
-    Raises:
-        DataError: if only some of the images with targets have distances.
-
-    Source:
-        Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", CVPR 2016, Sec. 4, and
-        cityscapesScripts, `evalInstanceLevelSemanticLabeling`. As there, a crowd that is itself too small or too far
-        counts twice among the forgiven pixels.
-
-    >>> target = np.zeros((20, 20), dtype=int)
-    >>> target[:, :10] = 1
-    >>> masks = np.stack([target == 1, target == 0])
-    >>> scores = evaluate_cityscapes([Example(target, [1], pred_masks=masks, pred_scores=[0.4, 0.8])])
-    >>> scores["AP"]  # a right one below a wrong one: precision 1/2 at recall 1, whose only neighbour has recall 0
-    0.25
-    """
-    return CITYSCAPES.pool([CITYSCAPES.tabulate(example) for example in examples]).result()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +123,7 @@ class _Pool:
         self._num_images = len(tables)
         self._rankings = {
             class_id: [_Ranking.of(tables, class_id, level) for level in range(num_levels)]
-            for class_id in sorted(set().union(*(table.classes for table in tables)))
+            for class_id in classes_of([table.classes for table in tables])
         }
 
     def result(self) -> dict[str, Any]:
@@ -166,15 +164,16 @@ class _Ranking:
 
     @classmethod
     def of(cls, tables: Sequence[_Table], class_id: int, level: int) -> "_Ranking":
-        parts = [(k, table.classes[class_id][level]) for k, table in enumerate(tables) if class_id in table.classes]
+        parts = [
+            (index, levels[level]) for index, levels in parts_of_class([table.classes for table in tables], class_id)
+        ]
         num_missed, num_asked = np.zeros((len(THRESHOLDS), len(tables))), np.zeros(len(tables))
         for index, part in parts:
             num_missed[:, index], num_asked[index] = part.num_missed, part.num_asked
         scores = np.concatenate([part.scores for _, part in parts])
-        order = np.argsort(-scores, kind="stable")
-        images = np.repeat([index for index, _ in parts], [len(part.scores) for _, part in parts])
+        order, images = rank([(index, part.scores) for index, part in parts])
         return cls(
-            images[order],
+            images,
             np.diff(scores[order], append=-np.inf) != 0,
             np.concatenate([part.counts for _, part in parts], axis=1)[:, order],
             np.concatenate([part.right for _, part in parts], axis=1)[:, order],
@@ -216,17 +215,17 @@ class _Image:
 
     @classmethod
     def of(cls, example: Example) -> "_Image":
-        overlap = example.overlap
-        preds, targets = np.flatnonzero(overlap.pred_areas), np.flatnonzero(overlap.valid_target_areas)
+        overlap, pred_areas = example.valid_overlap, example.overlap.pred_areas
+        preds, targets = np.flatnonzero(pred_areas), np.flatnonzero(overlap.target_areas)
         distances, confidences = example.target_distances, example.target_distance_confidences
         unknown = np.zeros(example.num_targets)
         return cls(
-            shared=overlap.valid_intersections[np.ix_(preds, targets)],
-            pred_areas=overlap.pred_areas[preds],
-            pred_void=(overlap.pred_areas - overlap.valid_pred_areas)[preds],
+            shared=overlap.table(overlap.intersections)[np.ix_(preds, targets)],
+            pred_areas=pred_areas[preds],
+            pred_void=(pred_areas - overlap.pred_areas)[preds],
             pred_classes=example.pred_classes[preds],
             pred_scores=example.pred_scores[preds],
-            target_areas=overlap.valid_target_areas[targets],
+            target_areas=overlap.target_areas[targets],
             target_classes=example.target_classes[targets],
             target_crowd=example.target_crowd[targets],
             target_distances=(unknown if distances is None else distances)[targets],
@@ -285,12 +284,10 @@ def _area_under_curve(
 
 def _rate(table: _Table) -> dict[str, Any]:
     result = _Pool([table]).result()
-    quality = result["AP"]
-    if quality is None:
-        levels = [of_class[0] for of_class in table.classes.values()]
-        quality = quality_without_targets(sum(int((part.counts[0] & ~part.right[0]).sum()) for part in levels))
-    return {"quality": quality, "AP": result["AP"], "AP50": result["AP50"]}
+    levels = [of_class[0] for of_class in table.classes.values()]
+    num_wrong = sum(int((part.counts[0] & ~part.right[0]).sum()) for part in levels)
+    return {"quality": quality_or(result["AP"], num_wrong), "AP": result["AP"], "AP50": result["AP50"]}
 
 
 CITYSCAPES = Scoring(tabulate=_tabulate, pool=_Pool, rate=_rate)
-"""The parts of the protocol; the quality of an image is its AP."""
+"""The quality of an image is its AP."""

@@ -1,4 +1,25 @@
-"""Protocol `coco`: average precision and recall of masks as the COCO program has them, computed from tables and equal to it."""
+"""Protocol `coco`: average precision and recall of masks as the COCO program has them, computed from tables and equal to it.
+
+AP is the mean over IoU 0.5:0.05:0.95 of the precision at 101 recalls, then over the classes with targets; AR the mean over the same IoU
+of the highest recall with at most 1, 10 or 100 predictions of a class an image. A match has IoU >= threshold; a crowd may be matched by
+many predictions, whose IoU with it is the share of their own pixels, and those count neither way. Small is up to 32 x 32 pixels, large
+from 96 x 96 on, a target by the area that its file states, if given.
+
+Predictions may overlap and count at full extent; an empty one is wrong. So do targets that are masks, hidden ones and crowds among
+them. Void plays no part.
+
+Result: the keys of `KEYS`, where a number that no target bears on is -1, as that program has it; and `per_class` {class: the same keys for
+the class alone, where such a number is None; or None without a target}.
+
+Source: Lin et al., "Microsoft COCO: common objects in context", ECCV 2014, and pycocotools' `COCOeval`, whose rules these are, down to its
+binary numbers and its order of equal scores and equal IoU. It is not called: the tests compare with it at 1e-12.
+
+>>> from seriatim.metrics import evaluate
+>>> target = np.array([[1, 1, 0, 2]])
+>>> scores = evaluate([Example(target, [1, 1], pred_masks=(target == 1)[None])], "coco")
+>>> round(scores["AP"], 4), scores["AR100"], scores["AP_large"]  # 51 of 101 recalls are reached
+(0.505, 0.5, -1.0)
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +29,18 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.ranking import best_from_here_on
-from seriatim.metrics.scoring import Scoring, Weights, in_chunks, known, mean_known, quality_without_targets, ratio
+from seriatim.metrics.ranking import best_from_here_on, precision_of, rank, uncontested
+from seriatim.metrics.scoring import (
+    Scoring,
+    Weights,
+    classes_of,
+    in_chunks,
+    known,
+    mean_known,
+    parts_of_class,
+    quality_or,
+    ratio,
+)
 
 KEYS = (
     "AP",
@@ -40,36 +71,6 @@ MAX_PREDICTIONS = (1, 10, 100)
 """Best predictions of a class in an image that are looked at for AR1, AR10 and AR100; all other numbers take 100."""
 
 
-def evaluate_coco(examples: Sequence[Example]) -> dict[str, Any]:
-    """The twelve numbers of the COCO program for masks.
-
-    AP is the mean over IoU 0.5:0.05:0.95 of the precision at 101 recalls, then over the classes with targets; AR the mean
-    over the same IoU of the highest recall with at most 1, 10 or 100 predictions of a class an image. A match has IoU >=
-    threshold; a crowd may be matched by many predictions, whose IoU with it is the share of their own pixels, and those
-    count neither way. Small is up to 32 x 32 pixels, large from 96 x 96 on, a target by the area that its file states, if given.
-
-    Predictions may overlap and count at full extent; an empty one is wrong. So do targets that came as masks, hidden ones
-    and crowds among them. Void plays no part.
-
-    Args:
-        examples: at least one.
-
-    Returns:
-        The keys of `KEYS`, where a number that no target bears on is -1, as that program has it; and `per_class` {class: the same
-        keys for the class alone, where such a number is None; or None without a target}.
-
-    Source:
-        Lin et al., "Microsoft COCO: common objects in context", ECCV 2014, and pycocotools' `COCOeval`, whose rules these are, down
-        to its binary numbers and its order of equal scores and equal IoU. It is not called: the tests compare with it at 1e-12.
-
-    >>> target = np.array([[1, 1, 0, 2]])
-    >>> scores = evaluate_coco([Example(target, [1, 1], pred_masks=(target == 1)[None])])
-    >>> round(scores["AP"], 4), scores["AR100"], scores["AP_large"]  # 51 of 101 recalls are reached
-    (0.505, 0.5, -1.0)
-    """
-    return COCO.pool([COCO.tabulate(example) for example in examples]).result()
-
-
 @dataclass(frozen=True, eq=False)
 class _Class:
     """One class in one image: its best predictions, best first, and its targets.
@@ -91,19 +92,19 @@ _Table = dict[int, _Class]
 
 
 def _tabulate(example: Example) -> _Table:
-    truth = example.whole_targets
-    pred_areas = example.overlap.pred_areas if example.pred_masks is None else example.pred_runs.areas
+    truth, overlap = example.whole_targets, example.whole_overlap
+    intersections, pred_areas = overlap.table(overlap.intersections), overlap.pred_areas
     small, large = AREAS[:, :1], AREAS[:, 1:]
     preds_outside = (pred_areas < small) | (pred_areas > large)
-    targets_ignored = (truth.stated_areas < small) | (truth.stated_areas > large) | truth.crowd
+    targets_ignored = (truth.areas < small) | (truth.areas > large) | truth.crowd
     table = {}
     for class_id in np.unique(np.concatenate([truth.classes, example.pred_classes])).tolist():
         targets = np.flatnonzero(truth.classes == class_id)
         preds = np.flatnonzero(example.pred_classes == class_id)
         preds = preds[np.argsort(-example.pred_scores[preds], kind="stable")[: MAX_PREDICTIONS[-1]]]
-        shared = truth.intersections[np.ix_(preds, targets)]
+        shared = intersections[np.ix_(preds, targets)]
         areas = pred_areas[preds][:, None]
-        unions = np.where(truth.crowd[targets], areas, areas + truth.areas[targets] - shared)
+        unions = np.where(truth.crowd[targets], areas, areas + overlap.target_areas[targets] - shared)
         ignored = targets_ignored[:, targets]
         matched, forgiven = _match(shared / np.maximum(unions, 1), truth.crowd[targets], ignored)
         forgiven |= ~matched & preds_outside[:, None, preds]
@@ -125,13 +126,12 @@ def _match(
     """
     matched, forgiven = np.zeros((2, len(AREAS), len(THRESHOLDS), len(iou)), dtype=bool)
     near = iou >= THRESHOLDS[0]
-    num_near = near.sum(axis=1)
-    alone = near[:, near.sum(axis=0) == 1].any(axis=1) & (num_near == 1)  # asks for a target that no other asks for
+    alone = uncontested(near)
     rows, columns = np.nonzero(near & alone[:, None])
     matched[:, :, rows] = iou[rows, columns] >= THRESHOLDS[:, None]
     forgiven[:, :, rows] = matched[:, :, rows] & ignored[:, None, columns]
     free = np.ones((len(AREAS), len(THRESHOLDS), iou.shape[1]), dtype=bool)
-    for row in np.flatnonzero((num_near > 0) & ~alone):
+    for row in np.flatnonzero(near.any(axis=1) & ~alone):
         columns = np.flatnonzero(near[row])[::-1]  # so that the first largest is the last
         values = iou[row, columns]
         fits = free[:, :, columns] & (values >= THRESHOLDS[:, None])
@@ -167,21 +167,18 @@ class _Ranking:
 
     @classmethod
     def of(cls, tables: Sequence[_Table], class_id: int) -> "_Ranking":
-        parts = [(index, table[class_id]) for index, table in enumerate(tables) if class_id in table]
+        parts = parts_of_class(tables, class_id)
         num_targets = np.zeros((len(AREAS), len(tables)))
         num_right = np.zeros((6, len(THRESHOLDS), len(tables)))
         for index, part in parts:
             num_targets[:, index] = part.num_targets
-            for place, most in enumerate(MAX_PREDICTIONS):
-                num_right[place, :, index] = part.right[0, :, :most].sum(axis=1)
+            for place, count in enumerate(MAX_PREDICTIONS):
+                num_right[place, :, index] = part.right[0, :, :count].sum(axis=1)
             num_right[3:, :, index] = part.right[1:].sum(axis=2)
-        order = np.argsort(-np.concatenate([part.scores for _, part in parts]), kind="stable")
-        images = np.repeat([index for index, _ in parts], [len(part.scores) for _, part in parts])
-        right, wrong = (
-            np.concatenate([getattr(part, name) for _, part in parts], axis=2)[:, :, order]
-            for name in ("right", "wrong")
-        )
-        return cls(images[order], right, wrong, num_targets, num_right)
+        order, images = rank([(index, part.scores) for index, part in parts])
+        right = np.concatenate([part.right for _, part in parts], axis=2)[:, :, order]
+        wrong = np.concatenate([part.wrong for _, part in parts], axis=2)[:, :, order]
+        return cls(images, right, wrong, num_targets, num_right)
 
     def scores(self, weights: Weights) -> Float64[np.ndarray, "12 resamples"]:
         """The twelve numbers; NaN where no target counts."""
@@ -216,7 +213,7 @@ class _Ranking:
                 items = weights[chunk, images][:, None, :]
                 seen = np.cumsum(items * counts, axis=2)[:, :, places]
                 hits = np.cumsum(items[:, :, places] * right, axis=2)
-                best = best_from_here_on(hits / np.maximum(seen, 1))
+                best = best_from_here_on(precision_of(hits, seen))
                 passed = _recalls_reached(hits.astype(np.int64), num_targets[chunk])
                 values[chunk] = (best * np.diff(passed, axis=2, prepend=0)).sum(axis=2) / len(RECALLS)
         return np.where(num_targets[:, None] > 0, values, np.nan)
@@ -226,15 +223,15 @@ def _recalls_reached(
     hits: Int64[np.ndarray, "resamples thresholds right"], num_targets: Float64[np.ndarray, " resamples"]
 ) -> Int64[np.ndarray, "resamples thresholds right"]:
     """How many of the recalls lie at or below hits / targets."""
-    most = int(hits.max(initial=0)) + 1
-    table = np.searchsorted(RECALLS, np.arange(most) / np.maximum(num_targets, 1)[:, None], side="right")
+    num_counts = int(hits.max(initial=0)) + 1
+    table = np.searchsorted(RECALLS, np.arange(num_counts) / np.maximum(num_targets, 1)[:, None], side="right")
     return np.take_along_axis(table, hits.reshape(len(hits), -1), axis=1).reshape(hits.shape)
 
 
 class _Pool:
     def __init__(self, tables: Sequence[_Table]) -> None:
         self._num_images = len(tables)
-        self._rankings = {class_id: _Ranking.of(tables, class_id) for class_id in sorted(set().union(*tables))}
+        self._rankings = {class_id: _Ranking.of(tables, class_id) for class_id in classes_of(tables)}
 
     def result(self) -> dict[str, Any]:
         scores = self._scores(np.ones((1, self._num_images)))[:, :, 0]
@@ -256,11 +253,9 @@ class _Pool:
 def _rate(table: _Table) -> dict[str, Any]:
     result = _Pool([table]).result()
     numbers = {key: None if result[key] < 0 else result[key] for key in ("AP", "AP50", "AP75", "AR100")}
-    quality = numbers["AP"]
-    if quality is None:
-        quality = quality_without_targets(sum(int(part.wrong[0, 0].sum()) for part in table.values()))
-    return {"quality": quality, **numbers}
+    num_wrong = sum(int(part.wrong[0, 0].sum()) for part in table.values())
+    return {"quality": quality_or(numbers["AP"], num_wrong), **numbers}
 
 
 COCO = Scoring(tabulate=_tabulate, pool=_Pool, rate=_rate)
-"""The parts of the protocol; the quality of an image is its AP."""
+"""The quality of an image is its AP."""

@@ -1,4 +1,35 @@
-"""Protocol `cvppp`: symmetric best Dice and counts, as the organisers of the leaf segmentation challenge score them."""
+"""Protocol `cvppp`: symmetric best Dice and counts, as the organisers of the leaf segmentation challenge score them.
+
+With A and B the objects of two label maps, `BD(A, B) = 1/#A * sum_i max_j 2 |A_i n B_j| / (|A_i| + |B_j|)`: one object of B may be the best
+of several of A, and the background is no object. Per image:
+
+- `SBD`: the smaller of the two best Dices.
+- `BD_pred_gt`: `BD(predictions, targets)`; `BD_gt_pred`: `BD(targets, predictions)`. 0 if either map is empty.
+- `FGBGDice`: Dice of the union of all predictions with the union of all targets.
+- `DiC`: number of predictions minus number of targets; `absDiC`: its size.
+
+An image with neither targets nor predictions scores 0 in `SBD`, both best Dices and `FGBGDice`, as in the official program, although
+nothing is wrong in it; its `DiC` is 0.
+
+Predictions are taken as a label map in which the EARLIER one keeps a contested pixel; one that keeps none is not counted. Void pixels are
+removed from both maps, and an object that lies wholly in void with them. Scores play no part, classes only in `per_class`; a crowd is an
+object like any other.
+
+Result: each of the six keys with `{"mean", "std"}` over the images (`std` divides by n - 1, and is 0.0 for a single image); `per_image`: the
+six numbers of every image, in order; and `per_class` {class: the six keys for the objects of this class alone, over the images that hold
+a prediction or a target of it, or None without a target}, which is our addition.
+
+Source: Scharr et al., "Leaf segmentation in plant phenotyping: a collation study", Machine Vision and Applications 27(4), 2016, Eqs. 1-3 and
+the organisers' Matlab and CodaLab programs. The program of 2014 counted the background as an object; ours, like that of 2016, does not.
+Those programs take the lowest value of a map for background and a gap in the labels for an object; ours takes 0 for background, so that
+an object may cover the whole image, and closes gaps first.
+
+>>> from seriatim.metrics import evaluate
+>>> example = Example.from_label_maps(np.array([[1, 1, 1, 2]]), np.array([[1, 1, 2, 2]]))
+>>> scores = evaluate([example], "cvppp")
+>>> round(scores["SBD"]["mean"], 4), scores["DiC"]["mean"]  # (4/5 + 2/3) / 2
+(0.7333, 0.0)
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,51 +39,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.overlap import LabelOverlap, overlap_label_maps, overlaps_of_classes
-from seriatim.metrics.scoring import Scoring, Weights
+from seriatim.metrics.overlap import Overlap
+from seriatim.metrics.scoring import ImageTable, Scoring, Weights, per_class
 
 _KEYS = ("SBD", "BD_pred_gt", "BD_gt_pred", "FGBGDice", "DiC", "absDiC")
-
-
-def evaluate_cvppp(examples: Sequence[Example]) -> dict[str, Any]:
-    """Best Dice, foreground Dice and difference in count, per image, then mean and deviation over the images.
-
-    With A and B the objects of two label maps, `BD(A, B) = 1/#A * sum_i max_j 2 |A_i n B_j| / (|A_i| + |B_j|)`: one
-    object of B may be the best of several of A, and the background is no object.
-
-    - `SBD`: the smaller of the two best Dices of the image.
-    - `BD_pred_gt`: `BD(predictions, targets)`; `BD_gt_pred`: `BD(targets, predictions)`. 0 if either map is empty.
-    - `FGBGDice`: Dice of the union of all predictions with the union of all targets.
-    - `DiC`: number of predictions minus number of targets; `absDiC`: its size.
-
-    An image with neither targets nor predictions scores 0 in `SBD`, both best Dices and `FGBGDice`, as in the official
-    program, although nothing is wrong in it; its `DiC` is 0.
-
-    Predictions are taken as a label map in which the EARLIER one keeps a contested pixel; one that keeps none is not
-    counted. Void pixels are removed from both maps, and an object that lies wholly in void with them. Scores play no part,
-    classes only in `per_class`; a crowd is an object like any other.
-
-    Args:
-        examples: at least one.
-
-    Returns:
-        Each of the six keys with `{"mean", "std"}` (`std` divides by n - 1, and is 0.0 for a single image); `per_image`: the six
-        numbers of every image, in order; and `per_class` {class: the six keys for the objects of this class alone, over the images
-        that hold a prediction or a target of it, or None without a target}, which is our addition.
-
-    Source:
-        Scharr et al., "Leaf segmentation in plant phenotyping: a collation study", Machine Vision and Applications
-        27(4), 2016, Eqs. 1-3 and the organisers' Matlab and CodaLab programs. The program of 2014 counted the background
-        as an object; ours, like that of 2016, does not. Those programs take the lowest value of a map for background and
-        a gap in the labels for an object; ours takes 0 for background, so that an object may cover the whole image, and
-        closes gaps first.
-
-    >>> target = np.array([[1, 1, 1, 2]])
-    >>> scores = evaluate_cvppp([Example.from_label_maps(target, np.array([[1, 1, 2, 2]]))])
-    >>> round(scores["SBD"]["mean"], 4), scores["DiC"]["mean"]  # (4/5 + 2/3) / 2
-    (0.7333, 0.0)
-    """
-    return CVPPP.pool([CVPPP.tabulate(example) for example in examples]).result()
 
 
 @dataclass(frozen=True)
@@ -63,63 +53,27 @@ class _Numbers:
     num_preds: int
     num_targets: int
 
-    @classmethod
-    def of(cls, overlap: LabelOverlap) -> "_Numbers":
-        best_of_preds, best_of_targets = _best_dice(overlap)
-        foreground = int(overlap.pred_areas.sum() + overlap.target_areas.sum())
-        difference = overlap.num_preds - overlap.num_targets
-        scores = {
-            "SBD": min(best_of_preds, best_of_targets),
-            "BD_pred_gt": best_of_preds,
-            "BD_gt_pred": best_of_targets,
-            "FGBGDice": 2 * int(overlap.intersections.sum()) / max(foreground, 1),
-            "DiC": float(difference),
-            "absDiC": float(abs(difference)),
-        }
-        return cls(scores, overlap.num_preds, overlap.num_targets)
+
+def _tabulate(example: Example) -> ImageTable[_Numbers]:
+    return ImageTable.of(example, _measure)
 
 
-@dataclass(frozen=True)
-class _Table:
-    """One image: all its objects, and those of each class that it holds."""
-
-    whole: _Numbers
-    classes: dict[int, _Numbers]
-
-
-class _Pool:
-    def __init__(self, tables: Sequence[_Table]) -> None:
-        self._tables = tables
-
-    def result(self) -> dict[str, Any]:
-        whole = [table.whole for table in self._tables]
-        return {
-            **_means_and_stds(whole),
-            "per_image": [dict(one.scores) for one in whole],
-            "per_class": {
-                class_id: self._of_class(class_id)
-                for class_id in sorted(set().union(*(table.classes for table in self._tables)))
-            },
-        }
-
-    def resample(self, weights: Weights) -> dict[str, Any]:
-        whole = [table.whole for table in self._tables]
-        return {key: weights @ values / weights.sum(axis=1) for key, values in _columns(whole).items()}
-
-    def _of_class(self, class_id: int) -> dict[str, Any] | None:
-        numbers = [table.classes[class_id] for table in self._tables if class_id in table.classes]
-        return _means_and_stds(numbers) if any(one.num_targets for one in numbers) else None
+def _measure(overlap: Overlap) -> _Numbers:
+    best_of_preds, best_of_targets = _best_dice(overlap)
+    foreground = int(overlap.pred_areas.sum() + overlap.target_areas.sum())
+    difference = overlap.num_preds - overlap.num_targets
+    scores = {
+        "SBD": min(best_of_preds, best_of_targets),
+        "BD_pred_gt": best_of_preds,
+        "BD_gt_pred": best_of_targets,
+        "FGBGDice": 2 * int(overlap.intersections.sum()) / max(foreground, 1),
+        "DiC": float(difference),
+        "absDiC": float(abs(difference)),
+    }
+    return _Numbers(scores, overlap.num_preds, overlap.num_targets)
 
 
-def _tabulate(example: Example) -> _Table:
-    overlap = overlap_label_maps(
-        example.pred_label_map, example.num_preds, example.target_labels, example.num_targets, example.void
-    )
-    parts = overlaps_of_classes(overlap, example.pred_classes, example.target_classes)
-    return _Table(_Numbers.of(overlap), {class_id: _Numbers.of(part) for class_id, part in parts.items()})
-
-
-def _best_dice(overlap: LabelOverlap) -> tuple[float, float]:
+def _best_dice(overlap: Overlap) -> tuple[float, float]:
     """BD(predictions, targets) and BD(targets, predictions)."""
     dice = 2 * overlap.intersections / overlap.area_sums()
     best_of_preds = np.zeros(len(overlap.pred_areas))
@@ -130,6 +84,25 @@ def _best_dice(overlap: LabelOverlap) -> tuple[float, float]:
         float(best_of_preds.sum()) / max(overlap.num_preds, 1),
         float(best_of_targets.sum()) / max(overlap.num_targets, 1),
     )
+
+
+class _Pool:
+    def __init__(self, tables: Sequence[ImageTable[_Numbers]]) -> None:
+        self._tables = tables
+        self._whole = [table.whole for table in tables]
+
+    def result(self) -> dict[str, Any]:
+        return {
+            **_means_and_stds(self._whole),
+            "per_image": [dict(one.scores) for one in self._whole],
+            "per_class": per_class(
+                self._tables,
+                lambda numbers: _means_and_stds(numbers) if any(one.num_targets for one in numbers) else None,
+            ),
+        }
+
+    def resample(self, weights: Weights) -> dict[str, Any]:
+        return {key: weights @ values / weights.sum(axis=1) for key, values in _columns(self._whole).items()}
 
 
 def _columns(numbers: Sequence[_Numbers]) -> dict[str, Float64[np.ndarray, " images"]]:
@@ -143,11 +116,11 @@ def _means_and_stds(numbers: Sequence[_Numbers]) -> dict[str, Any]:
     }
 
 
-def _rate(table: _Table) -> dict[str, Any]:
+def _rate(table: ImageTable[_Numbers]) -> dict[str, Any]:
     whole = table.whole
     is_empty = whole.num_preds == whole.num_targets == 0
     return {"quality": 1.0 if is_empty else whole.scores["SBD"], **whole.scores}
 
 
-CVPPP = Scoring(tabulate=_tabulate, pool=_Pool, rate=_rate)
-"""The parts of the protocol."""
+CVPPP = Scoring(_tabulate, _Pool, _rate)
+"""The quality of an image is its SBD."""

@@ -1,30 +1,47 @@
-"""How many pixels each prediction shares with each target, from one look at the pixels.
+"""How many pixels every prediction shares with every target, from one look at the pixels.
 
-Never a loop over pairs of full-size masks: maps and masks are cut into the stretches along which nothing changes (see `run_masks`), and
-the lengths of the stretches are added up for every pair.
+Never a loop over pairs of full-size masks. Masks of any kind become runs: half-open intervals of positions in the image read along its rows,
+or along its columns as COCO's run-length codes go. Only planes and label maps are read pixel by pixel, once; the lengths of the
+intervals that two masks share are added up for every pair at once.
+
+    masks, label maps, codes  --runs_of, count_labels-->  RunMasks  --overlap_masks-->  Overlap
+    two label maps            ----------------overlap_label_maps-------------------->  Overlap
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Int32, Int64, Integer
+from jaxtyping import Bool, Float64, Int, Int32, Int64, Integer, Shaped
 
-from seriatim.metrics.run_masks import RunMasks, Runs, runs_of, segments
+from seriatim.core.errors import DataError, ShapeError
+from seriatim.core.instances import Instances
+from seriatim.core.shapes import Size
 
-_DENSE_CELLS = 1 << 24
+Masks = Bool[np.ndarray, "masks height width"] | Instances | Sequence[Mapping[str, Any]]
+"""Masks that may overlap: bool planes, `Instances`, or COCO's run-length codes (`{"size": [height, width], "counts": ...}`)."""
+
+MAX_CELLS = 1 << 24
+"""Pairs up to which shared pixels are counted in a table of all pairs."""
+
+MAX_PLAIN = 4096
+"""Values up to which a search for changes goes value by value."""
+
+MAX_GROUPS = 7
+"""Maximum number of characters of one number of a code: 33 bits and a sign."""
 
 
 @dataclass(frozen=True, eq=False)
-class LabelOverlap:
-    """The pairs of a predicted and a target label that share pixels; void pixels are in neither map.
-
-    Labels without a pixel left are still counted in the areas, with 0.
+class Overlap:
+    """The pairs of a prediction and a target that share pixels.
 
     Attributes:
-        pred_areas: pixels of each predicted label 1..P.
-        target_areas: pixels of each target label 1..G.
-        preds: position (label - 1) of the prediction of each pair.
-        targets: position of the target of each pair.
+        pred_areas: pixels of each prediction 1..P; 0 for an empty one.
+        target_areas: pixels of each target 1..G; 0 for an empty one.
+        preds: position (label - 1) of the prediction of each pair, ascending.
+        targets: position of the target of each pair, ascending for each prediction.
         intersections: pixels shared by each pair, at least 1.
     """
 
@@ -36,12 +53,12 @@ class LabelOverlap:
 
     @property
     def num_preds(self) -> int:
-        """Number of predicted labels that have a pixel."""
+        """Number of predictions that have a pixel."""
         return int(np.count_nonzero(self.pred_areas))
 
     @property
     def num_targets(self) -> int:
-        """Number of target labels that have a pixel."""
+        """Number of targets that have a pixel."""
         return int(np.count_nonzero(self.target_areas))
 
     def area_sums(self) -> Int64[np.ndarray, " pairs"]:
@@ -52,110 +69,48 @@ class LabelOverlap:
         """Intersection over union of each pair: one division of whole numbers, so that 3/5 is the number 0.6."""
         return self.intersections / (self.area_sums() - self.intersections)
 
-    def of_class(
-        self,
-        class_id: int,
-        pred_classes: Int64[np.ndarray, " predictions"],
-        target_classes: Int64[np.ndarray, " targets"],
-    ) -> "LabelOverlap":
-        """The same as if both maps held the objects of one class alone.
+    def iou_table(self) -> Float64[np.ndarray, "predictions targets"]:
+        """Intersection over union of every prediction with every target.
+
+        >>> overlap_label_maps(np.array([[1, 1, 0]]), 1, np.array([[1, 2, 2]]), 2).iou_table().round(3).tolist()
+        [[0.5, 0.333]]
+        """
+        return self.table(self.iou())
+
+    def table(self, values: Shaped[np.ndarray, " pairs"]) -> Shaped[np.ndarray, "predictions targets"]:
+        """The values of the pairs as a table, 0 where nothing is shared."""
+        table = np.zeros((len(self.pred_areas), len(self.target_areas)), dtype=values.dtype)
+        table[self.preds, self.targets] = values
+        return table
+
+    def by_class(
+        self, pred_classes: Int64[np.ndarray, " predictions"], target_classes: Int64[np.ndarray, " targets"]
+    ) -> "dict[int, Overlap]":
+        """Of each class that has a prediction or target with a pixel, the overlap as if there were no other class.
 
         Args:
-            class_id: the class.
-            pred_classes: of the predicted labels 1..P.
-            target_classes: of the target labels 1..G.
+            pred_classes: of the predictions 1..P.
+            target_classes: of the targets 1..G.
+
+        >>> overlap = overlap_label_maps(np.array([[1, 1, 2, 0]]), 2, np.array([[1, 2, 2, 0]]), 2)
+        >>> parts = overlap.by_class(np.array([5, 7]), np.array([5, 5]))
+        >>> {class_id: (part.num_preds, part.num_targets, part.intersections.tolist()) for class_id, part in parts.items()}
+        {5: (1, 2, [1, 1]), 7: (1, 0, [])}
         """
-        preds, targets = pred_classes == class_id, target_classes == class_id
-        pairs = preds[self.preds] & targets[self.targets]
-        return LabelOverlap(
-            np.where(preds, self.pred_areas, 0),
-            np.where(targets, self.target_areas, 0),
-            self.preds[pairs],
-            self.targets[pairs],
-            self.intersections[pairs],
-        )
-
-
-def overlaps_of_classes(
-    overlap: LabelOverlap,
-    pred_classes: Int64[np.ndarray, " predictions"],
-    target_classes: Int64[np.ndarray, " targets"],
-) -> dict[int, LabelOverlap]:
-    """Of each class that has a predicted or target label with a pixel, the overlap as if the maps held this class alone.
-
-    >>> found = overlap_label_maps(np.array([[1, 1, 2, 0]]), 2, np.array([[1, 2, 2, 0]]), 2)
-    >>> parts = overlaps_of_classes(found, np.array([5, 7]), np.array([5, 5]))
-    >>> {class_id: (part.num_preds, part.num_targets, part.intersections.tolist()) for class_id, part in parts.items()}
-    {5: (1, 2, [1, 1]), 7: (1, 0, [])}
-    """
-    seen = np.concatenate([pred_classes[overlap.pred_areas > 0], target_classes[overlap.target_areas > 0]])
-    return {class_id: overlap.of_class(class_id, pred_classes, target_classes) for class_id in np.unique(seen).tolist()}
-
-
-@dataclass(frozen=True, eq=False)
-class MaskOverlap:
-    """Pixels that predictions, which may overlap, share with targets, which do not; void counted apart.
-
-    Attributes:
-        intersections: pixels shared, void ones among them.
-        pred_areas: pixels of each prediction, void ones among them.
-        target_areas: pixels of each target, void ones among them.
-        valid_intersections: pixels shared outside void.
-        valid_pred_areas: pixels of each prediction outside void.
-        valid_target_areas: pixels of each target outside void.
-    """
-
-    intersections: Int64[np.ndarray, "predictions targets"]
-    pred_areas: Int64[np.ndarray, " predictions"]
-    target_areas: Int64[np.ndarray, " targets"]
-    valid_intersections: Int64[np.ndarray, "predictions targets"]
-    valid_pred_areas: Int64[np.ndarray, " predictions"]
-    valid_target_areas: Int64[np.ndarray, " targets"]
-
-    def iou(self) -> Float64[np.ndarray, "predictions targets"]:
-        """Intersection over union over all pixels, void ones among them; 0 for two empty masks."""
-        return _iou(self.intersections, self.pred_areas, self.target_areas)
-
-    def valid_iou(self) -> Float64[np.ndarray, "predictions targets"]:
-        """Intersection over union over the pixels outside void; 0 for two empty masks."""
-        return _iou(self.valid_intersections, self.valid_pred_areas, self.valid_target_areas)
-
-
-def _iou(
-    intersections: Int64[np.ndarray, "predictions targets"],
-    pred_areas: Int64[np.ndarray, " predictions"],
-    target_areas: Int64[np.ndarray, " targets"],
-) -> Float64[np.ndarray, "predictions targets"]:
-    unions = pred_areas[:, None] + target_areas[None, :] - intersections
-    return intersections / np.maximum(unions, 1)
-
-
-Cut = tuple[Int64[np.ndarray, " segments"], Int64[np.ndarray, " segments"]]
-"""First position and length of each stretch of equal labels along the rows of a map."""
-
-
-def count_labels(
-    labels: Integer[np.ndarray, "height width"] | Bool[np.ndarray, "height width"], cut: Cut | None = None
-) -> tuple[Int64[np.ndarray, " labels"], Int32[np.ndarray, "height width"]]:
-    """The labels other than 0 that occur, ascending, and the same map with them numbered 1, 2, ... without gaps.
-
-    Args:
-        labels: 0 background.
-        cut: of the map, where it is known already.
-
-    >>> present, dense = count_labels(np.array([[0, 7], [3, 7]]))
-    >>> present.tolist(), dense.tolist()
-    ([3, 7], [[0, 2], [1, 2]])
-    """
-    flat = labels.ravel()
-    starts, lengths = segments(flat) if cut is None else cut
-    values = flat[starts]
-    present, numbers = np.unique(values, return_inverse=True)
-    first = 1 if len(present) and present[0] == 0 else 0
-    if len(present) == first or present[-1] == len(present) - first:  # 1..G already
-        return present[first:].astype(np.int64), labels.astype(np.int32, copy=False)
-    dense = np.repeat((numbers + 1 - first).astype(np.int32), lengths).reshape(labels.shape)
-    return present[first:].astype(np.int64), dense
+        parts = {}
+        for class_id in np.unique(
+            [*pred_classes[self.pred_areas > 0], *target_classes[self.target_areas > 0]]
+        ).tolist():
+            preds, targets = pred_classes == class_id, target_classes == class_id
+            pairs = preds[self.preds] & targets[self.targets]
+            parts[class_id] = Overlap(
+                np.where(preds, self.pred_areas, 0),
+                np.where(targets, self.target_areas, 0),
+                self.preds[pairs],
+                self.targets[pairs],
+                self.intersections[pairs],
+            )
+        return parts
 
 
 def overlap_label_maps(
@@ -164,7 +119,7 @@ def overlap_label_maps(
     target_labels: Int[np.ndarray, "height width"],
     num_targets: int,
     void: Bool[np.ndarray, "height width"] | None = None,
-) -> LabelOverlap:
+) -> Overlap:
     """The pairs of labels that share pixels, void pixels taken out of both maps.
 
     Args:
@@ -174,120 +129,388 @@ def overlap_label_maps(
         num_targets: G.
         void: pixels to leave out; none unless given.
 
-    >>> found = overlap_label_maps(np.array([[1, 1, 0]]), 1, np.array([[1, 2, 2]]), 2)
-    >>> found.targets.tolist(), found.intersections.tolist(), found.iou().round(3).tolist()
+    >>> overlap = overlap_label_maps(np.array([[1, 1, 0]]), 1, np.array([[1, 2, 2]]), 2)
+    >>> overlap.targets.tolist(), overlap.intersections.tolist(), overlap.iou().round(3).tolist()
     ([0, 1], [1, 1], [0.5, 0.333])
     """
     width = num_targets + 1
     preds, targets = pred_labels.ravel(), target_labels.ravel()
-    starts, lengths = segments(preds, targets, *([] if void is None else [void.ravel()]))
+    starts, lengths = _segments(preds, targets, *([] if void is None else [void.ravel()]))
     if void is not None:
         outside = ~void.ravel()[starts]
         starts, lengths = starts[outside], lengths[outside]
-    codes = preds[starts].astype(np.int64) * width + targets[starts]
-    if (num_preds + 1) * width <= max(_DENSE_CELLS, codes.size):
-        counts = np.bincount(codes, lengths, minlength=1).astype(np.int64)
-        pairs = np.flatnonzero(counts)
-        counts = counts[pairs]
-    else:
-        pairs, places = np.unique(codes, return_inverse=True)
-        counts = np.bincount(places, lengths, len(pairs)).astype(np.int64)
-    preds, targets = np.divmod(pairs, width)
+    codes, counts = _sum_by_code(
+        preds[starts].astype(np.int64) * width + targets[starts], lengths, (num_preds + 1) * width
+    )
+    preds, targets = np.divmod(codes, width)
     pred_areas = np.bincount(preds, counts, num_preds + 1).astype(np.int64)
     target_areas = np.bincount(targets, counts, width).astype(np.int64)
     both = (preds > 0) & (targets > 0)
-    return LabelOverlap(pred_areas[1:], target_areas[1:], preds[both] - 1, targets[both] - 1, counts[both])
+    return Overlap(pred_areas[1:], target_areas[1:], preds[both] - 1, targets[both] - 1, counts[both])
 
 
-def table_from_masks(
-    masks: RunMasks | Bool[np.ndarray, "predictions height width"],
-    target_labels: Int[np.ndarray, "height width"],
-    num_targets: int,
-    void: Bool[np.ndarray, "height width"] | None = None,
-    cut: Cut | None = None,
-) -> MaskOverlap:
-    """Shared pixels of masks that may overlap with the labels of a map.
+def overlap_masks(preds: "RunMasks", targets: "RunMasks") -> Overlap:
+    """The pairs of masks that share pixels.
 
     Args:
-        masks: of the predictions.
-        target_labels: 0 background, at most `num_targets`.
-        num_targets: G.
-        void: pixels counted apart; none unless given.
-        cut: of `target_labels`, where it is known already.
+        preds: P masks, which may overlap.
+        targets: G masks of the same image, which may overlap, read along the same direction.
+
+    >>> preds, targets = np.array([[[True, True, False]]]), np.array([[[True, False, False]], [[False, True, True]]])
+    >>> overlap_masks(runs_of(preds), runs_of(targets)).intersections.tolist()
+    [1, 1]
     """
-    if not isinstance(masks, RunMasks):
-        masks = runs_of(masks)
-    layer, num_codes = _layer_of_labels(target_labels, num_targets, void, masks.is_by_column, cut)
-    counts = masks.shared_pixels([layer], num_codes)
-    counts[:, 0] = masks.areas - counts[:, 1:].sum(axis=1)
-    totals = np.bincount(layer.owners, layer.ends - layer.starts, num_codes).astype(np.int64)
-    totals[0] = target_labels.size - totals[1:].sum()
-    return _split_void(counts, totals, num_targets)
+    shared, codes = [], []
+    for layer in targets.layers:
+        mask, other, starts, ends = preds.cut_by(layer)
+        shared.append(ends - starts)
+        codes.append(mask * targets.count + other)
+    pairs, counts = _sum_by_code(_joined(codes), _joined(shared), preds.count * targets.count)
+    return Overlap(preds.areas, targets.areas, *np.divmod(pairs, max(targets.count, 1)), counts)
 
 
-def table_from_label_map(
-    pred_labels: Int[np.ndarray, "height width"],
-    num_preds: int,
-    target_labels: Int[np.ndarray, "height width"],
-    num_targets: int,
-    void: Bool[np.ndarray, "height width"] | None = None,
-) -> MaskOverlap:
-    """The same table of predictions that come as a label map 1..P."""
-    num_codes = (num_targets + 1) * (1 if void is None else 2)
-    preds, targets = pred_labels.ravel(), target_labels.ravel()
-    starts, lengths = segments(preds, targets, *([] if void is None else [void.ravel()]))
-    pairs = preds[starts].astype(np.int64) * num_codes + targets[starts]
-    if void is not None:
-        pairs += (num_targets + 1) * void.ravel()[starts]
-    counts = np.bincount(pairs, lengths, (num_preds + 1) * num_codes).astype(np.int64)
-    counts = counts.reshape(num_preds + 1, num_codes)
-    return _split_void(counts[1:], counts.sum(axis=0), num_targets)
+def _sum_by_code(
+    codes: Int64[np.ndarray, " n"], values: Int64[np.ndarray, " n"], num_codes: int
+) -> tuple[Int64[np.ndarray, " codes"], Int64[np.ndarray, " codes"]]:
+    """The codes (0..num_codes - 1) that have values, ascending, and the sum of the values (at least 1) of each."""
+    if num_codes <= max(MAX_CELLS, codes.size):
+        sums = np.bincount(codes, values, minlength=1).astype(np.int64)
+        present = np.flatnonzero(sums)
+        return present, sums[present]
+    present, places = np.unique(codes, return_inverse=True)
+    return present, np.bincount(places, values, len(present)).astype(np.int64)
 
 
-def table_of_disjoint(
-    shared: Int64[np.ndarray, "predictions targets"],
-    pred_areas: Int64[np.ndarray, " predictions"],
-    target_areas: Int64[np.ndarray, " targets"],
-) -> MaskOverlap:
-    """The same table where it is known already and nothing is void."""
-    return MaskOverlap(shared, pred_areas, target_areas, shared, pred_areas, target_areas)
+class Runs(NamedTuple):
+    """Runs in the order of their starts that do not overlap: first position, position after the last, number of the mask."""
+
+    starts: Int64[np.ndarray, " runs"]
+    ends: Int64[np.ndarray, " runs"]
+    owners: Int64[np.ndarray, " runs"]
 
 
-def _layer_of_labels(
-    target_labels: Int[np.ndarray, "height width"],
-    num_targets: int,
-    void: Bool[np.ndarray, "height width"] | None,
-    is_by_column: bool,
-    cut: Cut | None,
-) -> tuple[Runs, int]:
-    """Runs of the target labels, plus G + 1 where they are void, without those of the background; and the number of such codes."""
-    labels = target_labels.T.ravel() if is_by_column else target_labels.ravel()
-    if void is None:
-        starts, lengths = segments(labels) if cut is None or is_by_column else cut
-        codes, num_codes = labels[starts].astype(np.int64), num_targets + 1
+@dataclass(frozen=True, eq=False)
+class RunMasks:
+    """Masks of one image that may overlap.
+
+    Attributes:
+        size: (height, width) of the image.
+        is_by_column: whether positions count along the columns, as in COCO's codes, and not along the rows.
+        count: number of masks, empty ones among them.
+        starts: first position of each run; the runs of one mask do not overlap.
+        ends: position after the last.
+        owners: number of its mask, from 0.
+    """
+
+    size: Size
+    is_by_column: bool
+    count: int
+    starts: Int64[np.ndarray, " runs"]
+    ends: Int64[np.ndarray, " runs"]
+    owners: Int64[np.ndarray, " runs"]
+
+    @cached_property
+    def areas(self) -> Int64[np.ndarray, " masks"]:
+        """Pixels of each mask."""
+        return np.bincount(self.owners, self.ends - self.starts, self.count).astype(np.int64)
+
+    @cached_property
+    def layers(self) -> list[Runs]:
+        """The masks in layers, in each of which none overlaps another; one layer where no mask overlaps another."""
+        order = np.argsort(self.starts, kind="stable")
+        left = Runs(self.starts[order], self.ends[order], self.owners[order])
+        layers = []
+        while len(left.starts):
+            reach = np.maximum.accumulate(left.ends)
+            late = np.unique(left.owners[1:][left.starts[1:] < reach[:-1]])
+            is_late = np.isin(left.owners, late)
+            if is_late.all():  # each begins inside another one somewhere: one of them makes a layer
+                is_late = left.owners != late[0]
+            layers.append(Runs(*(values[~is_late] for values in left)))
+            left = Runs(*(values[is_late] for values in left))
+        return layers
+
+    def cut_by(self, layer: Runs) -> tuple[Int64[np.ndarray, " pieces"], ...]:
+        """The pieces that these masks share with a layer: number of the mask, owner in the layer, first position, position after the last."""
+        first = np.searchsorted(layer.ends, self.starts, side="right")
+        number = np.searchsorted(layer.starts, self.ends, side="left") - first
+        run = np.repeat(np.arange(len(number)), number)
+        piece = np.arange(len(run)) + np.repeat(first - (np.cumsum(number) - number), number)
+        starts = np.maximum(self.starts[run], layer.starts[piece])
+        return self.owners[run], layer.owners[piece], starts, np.minimum(self.ends[run], layer.ends[piece])
+
+    def within(self, region: Bool[np.ndarray, "height width"]) -> "RunMasks":
+        """The same masks without their pixels outside a region.
+
+        >>> runs_of(np.array([[[True, True, False]]])).within(np.array([[False, True, True]])).areas.tolist()
+        [1]
+        """
+        pieces = [self.cut_by(layer) for layer in runs_of(region[None], self.is_by_column).layers]
+        owners, starts, ends = (_joined([piece[place] for piece in pieces]) for place in (0, 2, 3))
+        return RunMasks(self.size, self.is_by_column, self.count, starts, ends, owners)
+
+    def chosen(self, numbers: Int64[np.ndarray, " chosen"]) -> "RunMasks":
+        """The masks of these numbers alone."""
+        places = np.full(self.count, -1)
+        places[numbers] = np.arange(len(numbers))
+        return self.renumbered(places, len(numbers))
+
+    def renumbered(self, numbers: Int64[np.ndarray, " masks"], count: int) -> "RunMasks":
+        """Mask k as number `numbers[k]` of `count` masks; -1 leaves it out."""
+        owners = numbers[self.owners]
+        kept = owners >= 0
+        return RunMasks(self.size, self.is_by_column, count, self.starts[kept], self.ends[kept], owners[kept])
+
+    def pixels(self, order: Int[np.ndarray, " chosen"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        """Place in `order` and position (along the rows) of every pixel of the masks in `order`, one mask after the other."""
+        place = np.full(self.count, -1)
+        place[order] = np.arange(len(order))
+        runs = np.flatnonzero(place[self.owners] >= 0)
+        runs = runs[np.argsort(place[self.owners[runs]], kind="stable")]
+        lengths = self.ends[runs] - self.starts[runs]
+        first = self.starts[runs] - (np.cumsum(lengths) - lengths)
+        positions = np.repeat(first, lengths) + np.arange(int(lengths.sum()))
+        if self.is_by_column:
+            columns, rows = np.divmod(positions, self.size[0])
+            positions = rows * self.size[1] + columns
+        return np.repeat(place[self.owners[runs]], lengths), positions
+
+    def paint(self, order: Int[np.ndarray, " chosen"]) -> Int32[np.ndarray, "height width"]:
+        """Label map (mask number plus 1) of the masks in `order`, each painted over those before it."""
+        labels = np.zeros(self.size[0] * self.size[1], dtype=np.int32)
+        places, positions = self.pixels(order)
+        labels[positions] = order[places] + 1
+        return labels.reshape(self.size)
+
+
+class CountedLabels(NamedTuple):
+    """The labels of a map without gaps.
+
+    Attributes:
+        present: the labels other than 0 that occur, ascending.
+        label_map: the same map with them numbered 1, 2, ...
+        runs: each label as a mask.
+    """
+
+    present: Int64[np.ndarray, " labels"]
+    label_map: Int32[np.ndarray, "height width"]
+    runs: RunMasks
+
+
+def count_labels(
+    labels: Integer[np.ndarray, "height width"] | Bool[np.ndarray, "height width"], is_by_column: bool = False
+) -> CountedLabels:
+    """The labels that occur, and the map and the masks with them numbered without gaps.
+
+    Args:
+        labels: 0 background.
+        is_by_column: whether the runs of the masks go along the columns.
+
+    >>> counted = count_labels(np.array([[0, 7], [3, 7]]))
+    >>> counted.present.tolist(), counted.label_map.tolist(), counted.runs.areas.tolist()
+    ([3, 7], [[0, 2], [1, 2]], [1, 2])
+    """
+    flat = (labels.T if is_by_column else labels).ravel()
+    starts, lengths = _segments(flat)
+    values = flat[starts]
+    is_object = values != 0
+    starts, lengths, values = starts[is_object], lengths[is_object], values[is_object]
+    present, owners = np.unique(values, return_inverse=True)
+    size = (labels.shape[0], labels.shape[1])
+    runs = RunMasks(size, is_by_column, len(present), starts, starts + lengths, owners.astype(np.int64))
+    has_gaps = len(present) > 0 and present[-1] != len(present)
+    label_map = runs.paint(np.arange(len(present))) if has_gaps else labels.astype(np.int32, copy=False)
+    return CountedLabels(present.astype(np.int64), label_map, runs)
+
+
+def runs_of(masks: Any, is_by_column: bool = False, where: str = "masks") -> RunMasks:
+    """The runs of masks of any kind.
+
+    Args:
+        masks: see `Masks`; planes are checked already.
+        is_by_column: whether runs go along the columns; those of codes always do.
+        where: what messages call the masks.
+
+    Raises:
+        DataError: if a code is damaged.
+        ShapeError: if codes are of several sizes.
+    """
+    if isinstance(masks, np.ndarray):
+        return _runs_of_planes(masks, is_by_column)
+    if isinstance(masks, Instances):
+        return _runs_of_instances(masks, is_by_column)
+    return _runs_of_codes(masks, where)
+
+
+def _runs_of_planes(planes: Bool[np.ndarray, "masks height width"], is_by_column: bool) -> RunMasks:
+    count, height, width = planes.shape
+    pixels = np.ascontiguousarray(planes.transpose(0, 2, 1) if is_by_column else planes).ravel()
+    num = height * width
+    borders = _changes(pixels)
+    if num and count:
+        firsts = np.arange(count) * num
+        begins, ends = pixels[firsts], pixels[firsts + num - 1]
+        whole = firsts[1:][begins[1:] & ends[:-1]]  # a mask ends and the next begins, where the pixels do not change
+        extra = [whole, whole, firsts[:1][begins[:1]], firsts[-1:][ends[-1:]] + num]
+        if any(map(len, extra)):
+            borders = np.sort(np.concatenate([borders, *extra]))
+    starts, ends = borders[0::2], borders[1::2]
+    owners = starts // max(num, 1)
+    return RunMasks((height, width), is_by_column, count, starts - owners * num, ends - owners * num, owners)
+
+
+def _runs_of_instances(found: Instances, is_by_column: bool) -> RunMasks:
+    starts, ends, owners = [], [], []
+    across = found.size[0] if is_by_column else found.size[1]
+    for number, instance in enumerate(found):
+        mask, y0, x0 = instance.mask, instance.box[0], instance.box[1]
+        if is_by_column:
+            mask, y0, x0 = mask.T, x0, y0
+        width = mask.shape[1] + 1
+        framed = np.zeros(mask.shape[0] * width + 1, dtype=bool)
+        framed[1:].reshape(-1, width)[:, :-1] = mask
+        rows, columns = np.divmod(_changes(framed) - 1, width)
+        borders = (rows + y0) * across + columns + x0
+        starts.append(borders[0::2])
+        ends.append(borders[1::2])
+        owners.append(np.full(len(borders) // 2, number))
+    return RunMasks(found.size, is_by_column, len(found), _joined(starts), _joined(ends), _joined(owners))
+
+
+def _joined(parts: list[Int64[np.ndarray, " _"]]) -> Int64[np.ndarray, " runs"]:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _changes(values: Integer[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> Int64[np.ndarray, " borders"]:
+    """Positions of the values that differ from the one before.
+
+    >>> _changes(np.array([5, 5, 7, 7, 5])).tolist()
+    [2, 4]
+    """
+    if values.dtype != bool or len(values) < MAX_PLAIN or len(values) % 8 or not values.flags.c_contiguous:
+        return _plain_changes(values)
+    words = values.view(
+        np.uint64
+    )  # eight values at a time: a word that equals the one before hides no change, unless it is mixed
+    firsts = np.concatenate(([0], _plain_changes(words)))
+    framed = np.empty((len(firsts), 9), dtype=bool)
+    framed[:, 1:] = values.reshape(-1, 8)[firsts]
+    framed[:, 0] = values[np.maximum(firsts * 8 - 1, 0)]
+    differs = framed[:, 1:] != framed[:, :-1]
+    is_repeated = np.diff(firsts, append=len(words)) > 1
+    if differs[is_repeated, 1:].any():
+        return _plain_changes(values)
+    places = np.flatnonzero(differs)
+    return firsts[places >> 3] * 8 + (places & 7)
+
+
+def _plain_changes(values: Integer[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> Int64[np.ndarray, " borders"]:
+    return np.flatnonzero(values[1:] != values[:-1]) + 1
+
+
+def _segments(
+    values: Integer[np.ndarray, " n"] | Bool[np.ndarray, " n"],
+    *more: Bool[np.ndarray, " n"] | Integer[np.ndarray, " n"],
+) -> tuple[Int64[np.ndarray, " segments"], Int64[np.ndarray, " segments"]]:
+    """First position and length of each stretch over which none of the arrays changes.
+
+    >>> [part.tolist() for part in _segments(np.array([5, 5, 7, 7]), np.array([0, 0, 0, 1]))]
+    [[0, 2, 3], [2, 1, 1]]
+    """
+    if not len(values):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    if more:
+        differs = values[1:] != values[:-1]
+        for other in more:
+            differs |= other[1:] != other[:-1]
+        inner = np.flatnonzero(differs) + 1
     else:
-        apart = void.T.ravel() if is_by_column else void.ravel()
-        starts, lengths = segments(labels, apart)
-        codes = labels[starts] + (num_targets + 1) * apart[starts].astype(np.int64)
-        num_codes = 2 * (num_targets + 1)
-    there = codes > 0
-    return Runs(starts[there], (starts + lengths)[there], codes[there]), num_codes
+        inner = _changes(values)
+    starts = np.concatenate(([0], inner))
+    return starts, np.diff(starts, append=len(values))
 
 
-def _split_void(
-    counts: Int64[np.ndarray, "predictions codes"], totals: Int64[np.ndarray, " codes"], num_targets: int
-) -> MaskOverlap:
-    valid = counts[:, : num_targets + 1]
-    valid_totals = totals[: num_targets + 1]
-    if len(totals) == num_targets + 1:
-        whole, whole_totals = valid, valid_totals
-    else:
-        whole, whole_totals = valid + counts[:, num_targets + 1 :], valid_totals + totals[num_targets + 1 :]
-    return MaskOverlap(
-        intersections=whole[:, 1:],
-        pred_areas=whole.sum(axis=1),
-        target_areas=whole_totals[1:],
-        valid_intersections=valid[:, 1:],
-        valid_pred_areas=valid.sum(axis=1),
-        valid_target_areas=valid_totals[1:],
-    )
+def _runs_of_codes(codes: Sequence[Mapping[str, Any]], where: str = "masks") -> RunMasks:
+    """The runs of COCO's run-length codes, compressed (text) or plain (lists), all of one size.
+
+    Args:
+        codes: at least one.
+        where: what messages call them.
+
+    Raises:
+        DataError: naming the code that is damaged.
+        ShapeError: if their sizes differ.
+
+    >>> found = _runs_of_codes([{"size": [4, 2], "counts": "125"}])
+    >>> found.starts.tolist(), found.ends.tolist(), found.areas.tolist()
+    ([1], [3], [2])
+    """
+    size = _code_size(codes, where)
+    num = size[0] * size[1]
+    values, lengths = _read_counts([code.get("counts") for code in codes], where)
+    owners = np.repeat(np.arange(len(codes)), lengths)
+    outside = np.flatnonzero((values < 0) | (values > num))
+    if len(outside):
+        raise DataError(f"{where}[{owners[outside[0]]}]: a run of {values[outside[0]]} pixels in an image of {num}")
+    sums = np.bincount(owners, values, len(codes))
+    if (sums != num).any():
+        wrong = int(np.flatnonzero(sums != num)[0])
+        raise DataError(f"{where}[{wrong}]: run lengths add up to {int(sums[wrong])} pixels, the image has {num}")
+    borders = np.cumsum(values)  # over all codes, each of which adds up to the same number
+    places = np.arange(len(values)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    last = np.flatnonzero((places % 2 == 1) & (values > 0))
+    offsets = owners[last] * num
+    return RunMasks(size, True, len(codes), borders[last - 1] - offsets, borders[last] - offsets, owners[last])
+
+
+def _code_size(codes: Sequence[Mapping[str, Any]], where: str) -> Size:
+    sizes = set()
+    for index, code in enumerate(codes):
+        size = code.get("size") if isinstance(code, Mapping) else None
+        if not isinstance(size, list | tuple) or len(size) != 2:
+            raise DataError(f"{where}[{index}]: expected a run-length code with a size of two numbers")
+        sizes.add((int(size[0]), int(size[1])))
+    if len(sizes) != 1:
+        raise ShapeError(f"{where}: expected run-length codes of one size, got {sorted(sizes)}")
+    return sizes.pop()
+
+
+def _read_counts(counts: Sequence[Any], where: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " codes"]]:
+    """The numbers of all codes one after the other, and how many each has."""
+    texts = [one.encode() if isinstance(one, str) else one for one in counts]
+    if all(isinstance(text, bytes) for text in texts):
+        return _decompress(texts, where)
+    parts = []
+    for index, text in enumerate(texts):
+        if isinstance(text, bytes):
+            parts.append(_decompress([text], f"{where}[{index}]")[0])
+            continue
+        part = np.asarray(text)
+        if part.ndim != 1 or (part.dtype.kind not in "iu" and len(part)):
+            raise DataError(f"{where}[{index}]: expected counts, a text or a list of integers")
+        parts.append(part.astype(np.int64))
+    return np.concatenate(parts), np.array([len(part) for part in parts])
+
+
+def _decompress(texts: Sequence[bytes], where: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " codes"]]:
+    groups = np.frombuffer(b"".join(texts), dtype=np.uint8).astype(np.int64) - 48
+    borders = np.cumsum([len(text) for text in texts])
+    ends = np.flatnonzero(groups < 32)
+    lengths = np.diff(ends, prepend=-1)
+    stops = np.searchsorted(ends, borders)  # how many numbers end in the codes up to each
+    complete = np.concatenate((groups, [0]))[borders - 1] < 32
+    if (len(groups) and not 0 <= groups.min() <= groups.max() < 64) or not complete.all():
+        raise DataError(f"{where}: holds what is no run-length code")
+    if len(lengths) and lengths.max() > MAX_GROUPS:
+        raise DataError(f"{where}: holds a run length beyond 33 bits")
+    if not len(ends):
+        return np.zeros(0, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
+    starts = ends - lengths + 1
+    values = np.add.reduceat((groups & 31) << (5 * (np.arange(len(groups)) - np.repeat(starts, lengths))), starts)
+    values -= ((groups[ends] & 16) >> 4) << (5 * lengths)
+    first = 0
+    for stop in stops.tolist():
+        for chain in (values[first + 1 : stop : 2], values[first + 2 : stop : 2]):
+            np.cumsum(chain, out=chain)
+        first = stop
+    return values, np.diff(stops, prepend=0)

@@ -1,6 +1,7 @@
-"""Predictions of a class ranked by score over a data set: the frame that `sds`, `voc07` and `din` share.
+"""Predictions of a class ranked by score over a data set: what the protocols of average precision share.
 
-They differ in what makes a prediction right and in how precision is averaged; each brings those two functions.
+`coco` and `cityscapes` take the order of the predictions from here. `sds`, `voc07` and `din` take the whole frame: they differ only in what
+makes a prediction right (`Judge`) and in how precision is averaged (`Average`).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,33 +12,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.scoring import Weights, in_chunks, known, mean_known, quality_without_targets
+from seriatim.metrics.scoring import (
+    Scoring,
+    Weights,
+    classes_of,
+    in_chunks,
+    known,
+    mean_known,
+    parts_of_class,
+    quality_or,
+)
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The nine IoU thresholds over which AP_vol is the mean."""
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredImage:
-    """What a ranking needs of one image.
-
-    Attributes:
-        iou: of each prediction with each target, of whatever class.
-        pred_classes: class of each prediction.
-        pred_scores: confidence of each prediction.
-        target_classes: class of each target.
-    """
-
-    iou: Float64[np.ndarray, "predictions targets"]
-    pred_classes: Int64[np.ndarray, " predictions"]
-    pred_scores: Float64[np.ndarray, " predictions"]
-    target_classes: Int64[np.ndarray, " targets"]
-
-    @classmethod
-    def of_masks(cls, example: Example) -> "ScoredImage":
-        """Predictions at full extent, void pixels among them."""
-        return cls(example.overlap.iou(), example.pred_classes, example.pred_scores, example.target_classes)
-
 
 Judge = Callable[[Float[np.ndarray, "predictions targets"]], Bool[np.ndarray, "predictions thresholds"]]
 """Which predictions of one class and image, best first, are right at each of `THRESHOLDS`."""
@@ -68,21 +55,59 @@ RankedImage = dict[int, RankedClass]
 """The table of an image: class -> its predictions."""
 
 
-def rank_image(image: ScoredImage, judge: Judge) -> RankedImage:
-    """The table of an image; equal scores keep the order emitted."""
+def rank_image(
+    example: Example,
+    iou: Float64[np.ndarray, "predictions targets"],
+    judge: Judge,
+    is_pred: Bool[np.ndarray, " predictions"] | None = None,
+    is_target: Bool[np.ndarray, " targets"] | None = None,
+) -> RankedImage:
+    """The table of an image; equal scores keep the order emitted.
+
+    Args:
+        example: gives classes and scores.
+        iou: of each prediction with each target, of whatever class.
+        judge: says which predictions are right.
+        is_pred: predictions that count; all unless given.
+        is_target: targets that count; all unless given.
+    """
     table = {}
-    for class_id in np.unique(np.concatenate([image.pred_classes, image.target_classes])).tolist():
-        preds = np.flatnonzero(image.pred_classes == class_id)
-        targets = np.flatnonzero(image.target_classes == class_id)
-        preds = preds[np.argsort(-image.pred_scores[preds], kind="stable")]
-        right = judge(image.iou[np.ix_(preds, targets)])
-        table[class_id] = RankedClass(image.pred_scores[preds], right, len(targets))
+    for class_id in np.unique(np.concatenate([example.pred_classes, example.target_classes])).tolist():
+        of_class, targets_of_class = example.pred_classes == class_id, example.target_classes == class_id
+        preds = np.flatnonzero(of_class if is_pred is None else of_class & is_pred)
+        targets = np.flatnonzero(targets_of_class if is_target is None else targets_of_class & is_target)
+        preds = preds[np.argsort(-example.pred_scores[preds], kind="stable")]
+        table[class_id] = RankedClass(example.pred_scores[preds], judge(iou[np.ix_(preds, targets)]), len(targets))
     return table
+
+
+def rank(
+    scores: Sequence[tuple[int, Float64[np.ndarray, " _"]]],
+) -> tuple[Int64[np.ndarray, " predictions"], Int64[np.ndarray, " predictions"]]:
+    """The order, best first, of the predictions of several images, and the image of each in that order.
+
+    Args:
+        scores: number of each image and its scores; equal ones keep this order.
+
+    >>> [part.tolist() for part in rank([(3, np.array([0.5, 0.2])), (7, np.array([0.9, 0.5]))])]
+    [[2, 0, 3, 1], [7, 3, 7, 3]]
+    """
+    order = np.argsort(-np.concatenate([one for _, one in scores]), kind="stable")
+    return order, np.repeat([index for index, _ in scores], [len(one) for _, one in scores])[order]
+
+
+def uncontested(near: Bool[np.ndarray, "predictions targets"]) -> Bool[np.ndarray, " predictions"]:
+    """Which predictions are near one target alone, to which no other prediction is near: their order plays no part.
+
+    >>> uncontested(np.array([[True, False], [False, True], [False, True]])).tolist()
+    [True, False, False]
+    """
+    return near[:, near.sum(axis=0) == 1].any(axis=1) & (near.sum(axis=1) == 1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Ranking:
-    """The predictions of one class in all images, best first; equal scores in the order of the images."""
+    """The predictions of one class in all images, best first."""
 
     images: Int64[np.ndarray, " predictions"]
     right: Bool[np.ndarray, "predictions thresholds"]
@@ -90,13 +115,12 @@ class _Ranking:
 
     @classmethod
     def of(cls, tables: Sequence[RankedImage], class_id: int) -> "_Ranking":
-        parts = [(index, table[class_id]) for index, table in enumerate(tables) if class_id in table]
+        parts = parts_of_class(tables, class_id)
         num_targets = np.zeros(len(tables))
         for index, part in parts:
             num_targets[index] = part.num_targets
-        order = np.argsort(-np.concatenate([part.scores for _, part in parts]), kind="stable")
-        images = np.repeat([index for index, _ in parts], [len(part.scores) for _, part in parts])
-        return cls(images[order], np.concatenate([part.right for _, part in parts])[order], num_targets)
+        order, images = rank([(index, part.scores) for index, part in parts])
+        return cls(images, np.concatenate([part.right for _, part in parts])[order], num_targets)
 
     def average(self, weights: Weights, average: Average) -> Float64[np.ndarray, "resamples thresholds"]:
         """Average precision of every resample at every threshold; NaN without a target."""
@@ -113,24 +137,15 @@ class _Ranking:
         return values
 
 
-class RankedPool:
+class _RankedPool:
     """All images of a ranking protocol."""
 
     def __init__(self, tables: Sequence[RankedImage], average: Average) -> None:
-        """
-        Args:
-            tables: of the images, in the order of the data set.
-            average: how precision is averaged.
-        """
         self._num_images = len(tables)
         self._average = average
-        self._rankings = {class_id: _Ranking.of(tables, class_id) for class_id in sorted(set().union(*tables))}
+        self._rankings = {class_id: _Ranking.of(tables, class_id) for class_id in classes_of(tables)}
 
     def result(self) -> dict[str, Any]:
-        """`thresholds`; `per_class` {class: one value a threshold, or None for a class without a target}; `mAP`, the mean over
-        the classes with targets at each threshold; `AP_vol`, the mean of `mAP`. Without any target at all `mAP` is a list of None
-        and `AP_vol` is None.
-        """
         curves = self._curves(np.ones((1, self._num_images)))[:, 0]
         means = mean_known(curves)
         return {
@@ -144,7 +159,6 @@ class RankedPool:
         }
 
     def resample(self, weights: Weights) -> dict[str, Any]:
-        """`mAP`, a list with an array a threshold, and `AP_vol`."""
         means = mean_known(self._curves(weights))
         return {"mAP": list(means.T), "AP_vol": means.mean(axis=1)}
 
@@ -153,13 +167,15 @@ class RankedPool:
         return np.stack(curves) if curves else np.zeros((0, len(weights), len(THRESHOLDS)))
 
 
-def rate_ranking(table: RankedImage, average: Average) -> dict[str, Any]:
-    """`quality` and `AP_vol` of the image alone, and its `mAP` at each threshold."""
-    result = RankedPool([table], average).result()
-    quality = result["AP_vol"]
-    if quality is None:
-        quality = quality_without_targets(sum(len(part.scores) for part in table.values()))
-    return {"quality": quality, "AP_vol": result["AP_vol"], "mAP": result["mAP"]}
+def ranked_scoring(tabulate: Callable[[Example], RankedImage], average: Average) -> Scoring:
+    """The parts of a protocol that ranks; the quality of an image is its AP_vol."""
+
+    def rate(table: RankedImage) -> dict[str, Any]:
+        result = _RankedPool([table], average).result()
+        num_preds = sum(len(part.scores) for part in table.values())
+        return {"quality": quality_or(result["AP_vol"], num_preds), "AP_vol": result["AP_vol"], "mAP": result["mAP"]}
+
+    return Scoring(tabulate, lambda tables: _RankedPool(tables, average), rate)
 
 
 def best_from_here_on(
@@ -174,7 +190,7 @@ def best_from_here_on(
 
 
 def precision_of(
-    hits: Float[np.ndarray, "resamples thresholds right"], seen: Float[np.ndarray, "resamples 1 right"]
+    hits: Float[np.ndarray, "resamples thresholds right"], seen: Float[np.ndarray, "resamples _ right"]
 ) -> Float[np.ndarray, "resamples thresholds right"]:
     """Share of right predictions among those seen; 0 before the first is seen.
 

@@ -4,14 +4,15 @@ The tables are all that is kept of the images. With every weight 1 the numbers a
 image was drawn they are those of a resampled data set, without a look at any mask.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from seriatim.metrics.example import Example
+from seriatim.metrics.overlap import Overlap
 
 MAX_CELLS = 1 << 21
 """Numbers that a resampling holds at once, roughly."""
@@ -19,13 +20,15 @@ MAX_CELLS = 1 << 21
 Weights = Float64[np.ndarray, "resamples images"]
 """How often each image counts in each resampled data set: whole numbers from 0."""
 
+Part = TypeVar("Part")
+
 
 @runtime_checkable
 class Pool(Protocol):
     """The tables of all images under one protocol."""
 
     def result(self) -> dict[str, Any]:
-        """What the protocol's own function documents."""
+        """What the protocol's file documents."""
         ...
 
     def resample(self, weights: Weights) -> dict[str, Any]:
@@ -47,6 +50,41 @@ class Scoring:
     tabulate: Callable[[Example], Any]
     pool: Callable[[Sequence[Any]], Pool]
     rate: Callable[[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTable(Generic[Part]):
+    """The numbers of one image: of all its objects, and of those of each class that it holds."""
+
+    whole: Part
+    classes: dict[int, Part]
+
+    @classmethod
+    def of(cls, example: Example, measure: Callable[[Overlap], Part]) -> "ImageTable[Part]":
+        """What `measure` gives for the label maps of predictions and targets, and for the objects of each class alone."""
+        overlap = example.label_overlap
+        parts = overlap.by_class(example.pred_classes, example.target_classes)
+        return cls(measure(overlap), {class_id: measure(part) for class_id, part in parts.items()})
+
+
+def per_class(
+    tables: Sequence[ImageTable[Part]], summarise: Callable[[list[Part]], dict[str, Any] | None]
+) -> dict[int, dict[str, Any] | None]:
+    """Class -> what `summarise` makes of its numbers in the images that hold it."""
+    parts = [table.classes for table in tables]
+    return {
+        class_id: summarise([part for _, part in parts_of_class(parts, class_id)]) for class_id in classes_of(parts)
+    }
+
+
+def classes_of(tables: Sequence[Mapping[int, Any]]) -> list[int]:
+    """The classes that any image holds, ascending."""
+    return sorted(set().union(*tables))
+
+
+def parts_of_class(tables: Sequence[Mapping[int, Part]], class_id: int) -> list[tuple[int, Part]]:
+    """Number of each image that holds the class, and what it holds of it."""
+    return [(index, table[class_id]) for index, table in enumerate(tables) if class_id in table]
 
 
 def ratio(
@@ -83,6 +121,8 @@ def in_chunks(num_rows: int, cells_per_row: int) -> Iterator[slice]:
         yield slice(first, first + step)
 
 
-def quality_without_targets(num_preds: int) -> float:
-    """Of an image without targets: 1 where nothing was found, otherwise 0."""
-    return 0.0 if num_preds else 1.0
+def quality_or(value: float | None, num_wrong: int) -> float:
+    """The quality of an image; where it has no targets, 1 if there is no wrong prediction, otherwise 0."""
+    if value is not None:
+        return value
+    return 0.0 if num_wrong else 1.0

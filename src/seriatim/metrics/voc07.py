@@ -1,7 +1,26 @@
-"""Protocol `voc07`: AP^r as the programs of MNC and FCIS compute it, with the eleven points of VOC 2007."""
+"""Protocol `voc07`: AP^r as the programs of MNC and FCIS compute it, with the eleven points of VOC 2007.
 
-from collections.abc import Sequence
-from typing import Any
+The predictions of a class are taken in the order of their scores (equal ones in the order of the images, then as emitted). Each looks at
+the target of its class and image with which its IoU is largest (of equal ones the first) and is right if that IoU is **>=** threshold
+and the target is not yet taken; a second prediction on a taken target is wrong even if another target would do. AP is the mean, over the
+recalls 0, 0.1, ... 1, of the best precision at that recall or a higher one.
+
+Predictions may overlap and count at full extent; an empty one is wrong. A crowd is an object like any other. Void plays no part: a
+prediction that reaches into void pays for it.
+
+Result: as `sds`: `thresholds`, `per_class`, `mAP`, `AP_vol`.
+
+Source: Dai et al., "Instance-aware semantic segmentation via multi-task network cascades", CVPR 2016, and Li et al., "Fully convolutional
+instance-aware semantic segmentation", CVPR 2017: their evaluation programs. The recalls are the binary numbers of those programs, so that
+3 of 10, 6 of 10 and 7 of 10 targets miss their point as they do there. Those programs sort equal scores in no certain order; ours keeps
+the order given.
+
+>>> from seriatim.metrics import evaluate
+>>> masks = np.array([[[1, 1, 0, 0]], [[1, 1, 0, 0]]], dtype=bool)
+>>> example = Example(np.array([[1, 1, 2, 2]]), [1, 1], pred_masks=masks)
+>>> round(evaluate([example], "voc07")["mAP"][4], 4)  # one of two targets: precision 1 at the six recalls up to 0.5
+0.5455
+"""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,54 +29,18 @@ from seriatim.metrics.example import Example
 from seriatim.metrics.ranking import (
     THRESHOLDS,
     RankedImage,
-    RankedPool,
-    ScoredImage,
     best_from_here_on,
     precision_of,
     rank_image,
-    rate_ranking,
+    ranked_scoring,
 )
-from seriatim.metrics.scoring import Scoring
 
 _RECALLS = np.arange(11) * 0.1
 """The eleven points as the programs have them: the fourth is 0.30000000000000004, which a recall of 3/10 misses."""
 
 
-def evaluate_voc07(examples: Sequence[Example]) -> dict[str, Any]:
-    """Average precision of ranked masks, each right only if the best target of all is still free.
-
-    The predictions of a class are taken in the order of their scores (equal ones in the order of the images, then as
-    emitted). Each looks at the target of its class and image with which its IoU is largest (of equal ones the first) and
-    is right if that IoU is **>=** threshold and the target is not yet taken; a second prediction on a taken target is
-    wrong even if another target would do. AP is the mean, over the recalls 0, 0.1, ... 1, of the best precision at that
-    recall or a higher one.
-
-    Predictions may overlap and count at full extent; an empty one is wrong. A crowd is an object like any other. Void
-    plays no part: a prediction that reaches into void pays for it.
-
-    Args:
-        examples: at least one.
-
-    Returns:
-        As `sds`: `thresholds`, `per_class`, `mAP`, `AP_vol`.
-
-    Source:
-        Dai et al., "Instance-aware semantic segmentation via multi-task network cascades", CVPR 2016, and Li et al.,
-        "Fully convolutional instance-aware semantic segmentation", CVPR 2017: their evaluation programs. The recalls are
-        the binary numbers of those programs, so that 3 of 10, 6 of 10 and 7 of 10 targets miss their point as they do
-        there. Those programs sort equal scores in no certain order; ours keeps the order given.
-
-    >>> target = np.array([[1, 1, 2, 2]])
-    >>> masks = np.array([[[1, 1, 0, 0]], [[1, 1, 0, 0]]], dtype=bool)
-    >>> scores = evaluate_voc07([Example(target, [1, 1], pred_masks=masks)])
-    >>> round(scores["mAP"][4], 4)  # one of two targets: precision 1 at the six recalls up to 0.5
-    0.5455
-    """
-    return VOC07.pool([VOC07.tabulate(example) for example in examples]).result()
-
-
 def _tabulate(example: Example) -> RankedImage:
-    return rank_image(ScoredImage.of_masks(example), _take_best_of_all)
+    return rank_image(example, example.overlap.iou_table(), _take_best_of_all)
 
 
 def _take_best_of_all(
@@ -89,9 +72,4 @@ def _mean_of_eleven_points(
     return (best * np.diff(passed, axis=2, prepend=0)).sum(axis=2) / len(_RECALLS)
 
 
-VOC07 = Scoring(
-    tabulate=_tabulate,
-    pool=lambda tables: RankedPool(tables, _mean_of_eleven_points),
-    rate=lambda table: rate_ranking(table, _mean_of_eleven_points),
-)
-"""The parts of the protocol."""
+VOC07 = ranked_scoring(_tabulate, _mean_of_eleven_points)

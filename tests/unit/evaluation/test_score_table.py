@@ -8,13 +8,13 @@ from seriatim.metrics import PROTOCOLS, Evaluator, Example
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_headline_number_of_every_protocol_is_a_row_with_its_interval(protocol):
     labels = np.arange(1, 5).reshape(2, 2).repeat(60, axis=0).repeat(60, axis=1)
-    tally = Evaluator([protocol])
+    evaluator = Evaluator([protocol])
     for classes in ([1, 2, 1, 2], [1, 1, 2, 2]):
         distances = {"target_distances": np.ones(4), "target_distance_confidences": np.ones(4)}
-        tally.add(
+        evaluator.add(
             Example.from_label_maps(labels, labels, pred_classes=classes, target_classes=[1, 2, 1, 2], **distances)
         )
-    rows = headline_rows({**tally.result(protocol), "per_image": [], "interval": tally.intervals(protocol, 20)})
+    rows = headline_rows({**evaluator.result(protocol), "per_image": [], "interval": evaluator.intervals(protocol, 20)})
     assert len(rows) >= 2
     assert all(row.interval is not None or row.value in (None, -1.0) for row in rows)
     assert len({row.name for row in rows}) == len(rows)

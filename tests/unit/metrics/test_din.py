@@ -28,11 +28,12 @@ def reference(examples, class_id):
         ]
         targets = [target for target in targets if target.any()]
         num_targets += len(targets)
-        covered = ~valid
+        covered = np.zeros(example.size, dtype=bool)
         for index in range(example.num_preds):
-            segment = example.pred_masks[index] & ~covered
-            covered |= segment
-            if segment.any() and example.pred_classes[index] == class_id:
+            visible = example.pred_masks[index] & ~covered
+            covered |= visible
+            segment = visible & valid
+            if visible.any() and example.pred_classes[index] == class_id:
                 tenths = max(
                     [10 * (segment & target).sum() / (segment | target).sum() for target in targets],
                     default=0,
@@ -86,8 +87,22 @@ def test_a_duplicate_vanishes_under_the_earlier():
 
 def test_void_is_removed_from_predictions_first():
     void = np.array([[False, False, True, True]])
-    assert at(0.9, one([1, 1, 0, 0], [1, 1, 1, 2], void=void, pred_scores=[0.5, 0.9])) == 1.0
+    assert at(0.9, one([1, 1, 0, 0], [1, 1, 1, 0], void=void)) == 1.0
     assert evaluate([one([0, 0, 1, 1], [0, 0, 1, 1], void=void)], protocol="din")["mAP"] == [None] * 9
+
+
+def test_a_segment_that_lies_wholly_in_void_stays_and_is_wrong():
+    void = np.array([[False, False, True, True]])
+    found = one([1, 1, 0, 0], [1, 1, 0, 2], void=void, pred_scores=[0.5, 0.9])
+    assert at(0.9, found) == 0.5  # the right one is second
+    assert at(0.9, one([1, 1, 0, 0], [1, 1, 0, 2], void=void, pred_scores=[0.9, 0.5])) == 1.0
+    assert evaluate([one([1, 1, 0, 0], [0, 0, 0, 1], void=void)], protocol="din")["mAP"] == [0.0] * 9
+
+
+def test_a_mask_that_keeps_no_pixel_in_the_label_map_is_no_segment():
+    masks = np.array([[[1, 1, 0]], [[1, 0, 0]], [[0, 0, 0]]], dtype=bool)
+    example = Example(np.array([[1, 1, 0]]), pred_masks=masks, pred_scores=[0.5, 0.9, 0.8])
+    assert at(0.9, example) == 1.0
 
 
 def test_wrong_class_and_equal_scores():

@@ -72,7 +72,7 @@ def test_a_label_map_is_never_expanded():
     labels = np.arange(16).reshape(4, 4).repeat(250, axis=0).repeat(250, axis=1)
     example = Example.from_label_maps(labels, labels)
     assert example.pred_masks is None
-    assert example.overlap.intersections.shape == (15, 15)
+    assert example.overlap.iou_table().shape == (15, 15)
     assert repr(example) == "Example(1000 x 1000, 15 targets, 15 predictions)"
 
 
@@ -82,7 +82,7 @@ def test_smaller_targets_lie_in_front_in_the_label_map(encode, cut_out):
         example = Example(target_masks=masks, target_classes=[4, 5, 6], pred_masks=[])
         assert example.target_labels.tolist() == [[1, 2, 2, 3]]
         assert example.target_classes.tolist() == [4, 5, 6]
-        assert example.whole_targets.areas.tolist() == [4, 2, 2]
+        assert example.whole_targets.runs.areas.tolist() == [4, 2, 2]
 
 
 def test_a_target_that_keeps_no_pixel_is_none_of_the_label_map():
@@ -103,7 +103,7 @@ def test_targets_apart_score_as_their_label_map(make_examples, encode):
             }
             for preds in (given.pred_masks, encode(given.pred_masks)):
                 example = Example(target_masks=planes, pred_masks=preds, **kept)
-                assert (example.overlap.intersections == given.overlap.intersections).all()
+                assert (example.overlap.iou_table() == given.overlap.iou_table()).all()
                 assert (example.overlap.target_areas == given.overlap.target_areas).all()
                 assert (example.target_labels == given.target_labels).all()
                 assert (example.pred_label_map == given.pred_label_map).all()
@@ -132,8 +132,9 @@ def test_predictions_as_a_label_map_meet_targets_as_masks(encode):
     planes = np.array([[[1, 1, 1, 1]], [[0, 1, 1, 0]]], dtype=bool)
     for masks in (planes, encode(planes)):
         example = Example(target_masks=masks, pred_labels=np.array([[0, 1, 1, 3]]), pred_scores=[0.3, 0.2, 0.1])
-        assert example.whole_targets.intersections.tolist() == [[2, 2], [0, 0], [1, 0]]
-        assert example.overlap.intersections.tolist() == [[0, 2], [0, 0], [1, 0]]
+        whole, seen = example.whole_overlap, example.overlap
+        assert whole.table(whole.intersections).tolist() == [[2, 2], [0, 0], [1, 0]]
+        assert seen.table(seen.intersections).tolist() == [[0, 2], [0, 0], [1, 0]]
 
 
 @pytest.mark.parametrize(

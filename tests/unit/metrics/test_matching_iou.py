@@ -133,7 +133,7 @@ def test_one_pixel_and_whole_image():
 
 
 def test_class_zero_is_refused():
-    with pytest.raises(DataError, match=r"examples\[0\]: class 0 is the background"):
+    with pytest.raises(DataError, match=r"examples\[0\]: protocol 'matching_iou': class 0 is the background"):
         score(one([1, 1], [1, 1], target_classes=[0]))
 
 

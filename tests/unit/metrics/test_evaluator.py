@@ -3,11 +3,11 @@ import pytest
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.metrics import PROTOCOLS, Evaluator, Example, evaluate
-from seriatim.metrics.protocols import SCORINGS
-from seriatim.metrics.scoring import in_chunks
-from seriatim.metrics.tally import draw_weights
+from seriatim.metrics.evaluator import draw_weights
 
 NUM_IMAGES = 7
+NOTHING = Example(np.zeros((1, 4), dtype=int), pred_masks=[])
+NO_TARGET = Example(np.zeros((1, 4), dtype=int), pred_masks=np.ones((1, 1, 4), dtype=bool))
 
 
 def with_distinct_scores(examples, seed):
@@ -48,21 +48,37 @@ def same(found, expected, place):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_tally_has_the_numbers_of_evaluate(make_examples, protocol):
+def test_no_image_at_all_is_an_error(protocol):
+    with pytest.raises(DataError, match="at least one image"):
+        evaluate([], protocol=protocol)
+
+
+def test_something_else_among_the_examples_is_an_error():
+    with pytest.raises(DataError, match=r"examples\[1\]: expected an Example, got dict"):
+        evaluate(iter([NOTHING, {}]), protocol="cvppp")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_images_may_come_from_an_iterator(protocol):
+    assert evaluate(iter([NOTHING, NO_TARGET]), protocol) == evaluate([NOTHING, NO_TARGET], protocol)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_evaluator_has_the_numbers_of_evaluate(make_examples, protocol):
     examples = images(make_examples, 1)
-    tally = Evaluator([protocol])
+    evaluator = Evaluator([protocol])
     for example in examples:
-        tally.add(example)
-    assert tally.result(protocol) == evaluate(examples, protocol)
+        evaluator.add(example)
+    assert evaluator.result(protocol) == evaluate(examples, protocol)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_resample_has_the_numbers_of_the_images_drawn(make_examples, protocol, seed):
     examples = images(make_examples, seed)
-    tables = [SCORINGS[protocol].tabulate(example) for example in examples]
+    tables = [PROTOCOLS[protocol].tabulate(example) for example in examples]
     weights = draw_weights(NUM_IMAGES, 5, seed)
-    found = SCORINGS[protocol].pool(tables).resample(weights)
+    found = PROTOCOLS[protocol].pool(tables).resample(weights)
     for place, counts in enumerate(weights.astype(int).tolist()):
         drawn = [example for example, count in zip(examples, counts, strict=True) for _ in range(count)]
         assert same(found, evaluate(drawn, protocol), place)
@@ -70,21 +86,21 @@ def test_a_resample_has_the_numbers_of_the_images_drawn(make_examples, protocol,
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_numbers_do_not_depend_on_the_size_of_chunks(make_examples, protocol, monkeypatch):
-    tally = Evaluator([protocol])
+    evaluator = Evaluator([protocol])
     for example in images(make_examples, 2):
-        tally.add(example)
-    expected = tally.intervals(protocol, 50)
+        evaluator.add(example)
+    expected = evaluator.intervals(protocol, 50)
     monkeypatch.setattr("seriatim.metrics.scoring.MAX_CELLS", 1)
-    assert tally.intervals(protocol, 50) == expected
+    assert evaluator.intervals(protocol, 50) == expected
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_ratings_are_the_numbers_of_each_image_alone(make_examples, protocol):
-    tally = Evaluator([protocol])
+    evaluator = Evaluator([protocol])
     examples = images(make_examples, 3)
     for example in examples:
-        tally.add(example)
-    for rating, example in zip(tally.ratings(protocol), examples, strict=True):
+        evaluator.add(example)
+    for rating, example in zip(evaluator.ratings(protocol), examples, strict=True):
         assert next(iter(rating)) == "quality"
         alone = evaluate([example], protocol)
         for key in ("AP", "AP_vol", "mean_iou", "PQ"):
@@ -94,12 +110,12 @@ def test_ratings_are_the_numbers_of_each_image_alone(make_examples, protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_image_with_nothing_in_it_and_nothing_found_is_rated_perfect_or_not_at_all(protocol):
-    tally = Evaluator([protocol])
+    evaluator = Evaluator([protocol])
     nothing = np.zeros((4, 4), dtype=int)
-    tally.add(Example(nothing, pred_masks=[]))
-    tally.add(Example(nothing, pred_masks=np.ones((1, 4, 4), dtype=bool)))
+    evaluator.add(Example(nothing, pred_masks=[]))
+    evaluator.add(Example(nothing, pred_masks=np.ones((1, 4, 4), dtype=bool)))
     expected = [None, None] if protocol == "proposals" else [1.0, 0.0]
-    assert [rating["quality"] for rating in tally.ratings(protocol)] == expected
+    assert [rating["quality"] for rating in evaluator.ratings(protocol)] == expected
 
 
 def keys(value):
@@ -108,11 +124,11 @@ def keys(value):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_intervals_hold_the_number_under_its_own_keys(make_examples, protocol):
-    tally = Evaluator([protocol])
+    evaluator = Evaluator([protocol])
     for seed in range(6):
         for example in images(make_examples, seed):
-            tally.add(example)
-    result, intervals = tally.result(protocol), tally.intervals(protocol, 200)
+            evaluator.add(example)
+    result, intervals = evaluator.result(protocol), evaluator.intervals(protocol, 200)
     assert set(intervals) <= set(result)
     checked = 0
     for key, interval in intervals.items():
@@ -126,30 +142,30 @@ def test_intervals_hold_the_number_under_its_own_keys(make_examples, protocol):
 
 
 def test_an_interval_of_a_mean_is_that_of_resampled_means():
-    tally = Evaluator(["nuclei"])
+    evaluator = Evaluator(["nuclei"])
     counts = [0, 0, 1, 5]
     for count in counts:
         labels = np.zeros((1, 10), dtype=int)
         labels[0, : 2 * count : 2] = np.arange(1, count + 1)
-        tally.add(Example.from_label_maps(labels * 0, labels))
+        evaluator.add(Example.from_label_maps(labels * 0, labels))
     drawn = np.random.default_rng(9).integers(0, 4, (500, 4))
     expected = np.percentile(np.array(counts)[drawn].mean(axis=1), (2.5, 97.5))
-    assert tally.intervals("nuclei", 500, seed=9)["DiC"] == pytest.approx(expected)
+    assert evaluator.intervals("nuclei", 500, seed=9)["DiC"] == pytest.approx(expected)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_one_another(make_examples):
-    tally = Evaluator(["sds"])
+    evaluator = Evaluator(["sds"])
     for example in images(make_examples, 5):
-        tally.add(example)
-    first = tally.intervals("sds", 100, seed=1)
-    assert first == tally.intervals("sds", 100, seed=1) != tally.intervals("sds", 100, seed=2)
+        evaluator.add(example)
+    first = evaluator.intervals("sds", 100, seed=1)
+    assert first == evaluator.intervals("sds", 100, seed=1) != evaluator.intervals("sds", 100, seed=2)
 
 
 def test_one_image_has_no_interval(make_examples):
-    tally = Evaluator(["cvppp", "sds"])
-    tally.add(images(make_examples, 0)[0])
-    assert set(tally.intervals("cvppp").values()) == {None}
-    assert tally.intervals("sds")["mAP"] == [None] * 9
+    evaluator = Evaluator(["cvppp", "sds"])
+    evaluator.add(images(make_examples, 0)[0])
+    assert set(evaluator.intervals("cvppp").values()) == {None}
+    assert evaluator.intervals("sds")["mAP"] == [None] * 9
 
 
 def test_weights_count_draws_with_replacement():
@@ -159,26 +175,22 @@ def test_weights_count_draws_with_replacement():
     assert weights.max() > 2
 
 
-def test_chunks_cover_every_row_once():
-    assert [list(range(10))[chunk] for chunk in in_chunks(10, 1 << 19)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-
-
 def test_what_cannot_be_asked_is_refused(make_examples):
     with pytest.raises(ConfigError, match="did you mean 'cvppp'"):
         Evaluator(["cvpp"])
-    tally = Evaluator(["cvppp"])
+    evaluator = Evaluator(["cvppp"])
     with pytest.raises(DataError, match="at least one image"):
-        tally.result("cvppp")
-    tally.add(images(make_examples, 0)[0])
+        evaluator.result("cvppp")
+    evaluator.add(images(make_examples, 0)[0])
     with pytest.raises(ConfigError, match="not among those"):
-        tally.result("sds")
+        evaluator.result("sds")
     with pytest.raises(ConfigError, match="num_resamples"):
-        tally.intervals("cvppp", 0)
+        evaluator.intervals("cvppp", 0)
 
 
 def test_an_image_that_a_protocol_refuses_is_counted_by_none():
-    tally = Evaluator(["nuclei", "matching_iou"])
+    evaluator = Evaluator(["nuclei", "matching_iou"])
     with pytest.raises(DataError, match="class 0"):
-        tally.add(Example(np.array([[1]]), [0], pred_masks=[]))
-    tally.add(Example(np.array([[1]]), [1], pred_masks=[]))
-    assert tally.num_images == len(tally.ratings("nuclei")) == 1
+        evaluator.add(Example(np.array([[1]]), [0], pred_masks=[]))
+    evaluator.add(Example(np.array([[1]]), [1], pred_masks=[]))
+    assert evaluator.num_images == len(evaluator.ratings("nuclei")) == 1

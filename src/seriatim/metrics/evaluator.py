@@ -1,4 +1,4 @@
-"""`Evaluator`: images scored one at a time under several protocols, with each image's own numbers and intervals over images."""
+"""`evaluate` and `Evaluator`: images scored under one protocol, or one at a time under several, with intervals over images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -8,23 +8,49 @@ from jaxtyping import Float64
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.metrics.example import Example
-from seriatim.metrics.protocols import SCORINGS, check_protocol
+from seriatim.metrics.protocols import PROTOCOLS, check_protocol
 from seriatim.metrics.scoring import Pool, Weights
 
 CONFIDENCE = 0.95
 """Share of the resampled data sets whose number lies in an interval."""
 
 
-class Evaluator:
-    """Scores of images that come one at a time; of each only small tables are kept, no mask and no label map.
+def evaluate(examples: Iterable[Example], protocol: str) -> dict[str, Any]:
+    """The scores of a data set under one official protocol.
+
+    Args:
+        examples: truth and predictions of every image, in the order in which equal scores are to be ranked.
+        protocol: a name of `PROTOCOLS`.
+
+    Returns:
+        The result under the keys that the protocol's file documents: plain Python dicts, lists and numbers.
+
+    Raises:
+        ConfigError: if no protocol has this name.
+        DataError: if there is no example, something else is among them, or the protocol cannot take one.
 
     >>> labels = np.array([[0, 1], [2, 2]])
-    >>> tally = Evaluator(["cvppp", "sds"])
-    >>> tally.add(Example.from_label_maps(labels, labels))
-    >>> tally.add(Example.from_label_maps(labels, labels * 0))
-    >>> tally.result("sds")["AP_vol"], tally.ratings("cvppp")[1]["quality"]
+    >>> evaluate([Example(labels, pred_masks=np.stack([labels == 2, labels == 1]))], protocol="cvppp")["SBD"]
+    {'mean': 1.0, 'std': 0.0}
+    """
+    evaluator = Evaluator([protocol])
+    for index, example in enumerate(examples):
+        if not isinstance(example, Example):
+            raise DataError(f"examples[{index}]: expected an Example, got {type(example).__name__}")
+        evaluator.add(example)
+    return evaluator.result(protocol)
+
+
+class Evaluator:
+    """Scores of images that are added one at a time; of each only small tables are kept, no mask and no label map.
+
+    >>> labels = np.array([[0, 1], [2, 2]])
+    >>> evaluator = Evaluator(["cvppp", "sds"])
+    >>> evaluator.add(Example.from_label_maps(labels, labels))
+    >>> evaluator.add(Example.from_label_maps(labels, labels * 0))
+    >>> evaluator.result("sds")["AP_vol"], evaluator.ratings("cvppp")[1]["quality"]
     (0.5, 0.0)
-    >>> tally.intervals("cvppp", num_resamples=100)["SBD"]
+    >>> evaluator.intervals("cvppp", num_resamples=100)["SBD"]
     [0.0, 1.0]
     """
 
@@ -49,7 +75,12 @@ class Evaluator:
         Raises:
             DataError: if a protocol cannot take it.
         """
-        found = {name: SCORINGS[name].tabulate(example) for name in self.protocols}
+        found = {}
+        for name in self.protocols:
+            try:
+                found[name] = PROTOCOLS[name].tabulate(example)
+            except DataError as error:
+                raise DataError(f"examples[{self.num_images}]: protocol {name!r}: {error}") from error
         for name, table in found.items():
             self._tables[name].append(table)
         self.num_images += 1
@@ -59,7 +90,7 @@ class Evaluator:
         """The same as `evaluate` of all examples.
 
         Raises:
-            ConfigError: if the protocol is none of this tally's.
+            ConfigError: if the protocol is not of this evaluator.
             DataError: if no image was added.
         """
         return self._pool(protocol).result()
@@ -71,10 +102,10 @@ class Evaluator:
         image. An image in which there is nothing and nothing was found has 1. Which number it is says the protocol's file.
 
         Raises:
-            ConfigError: if the protocol is none of this tally's.
+            ConfigError: if the protocol is not of this evaluator.
         """
         self._check(protocol)
-        return [SCORINGS[protocol].rate(table) for table in self._tables[protocol]]
+        return [PROTOCOLS[protocol].rate(table) for table in self._tables[protocol]]
 
     def intervals(self, protocol: str, num_resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
         """The 95 % percentile bootstrap interval of every headline number, under the keys of the result: [low, high].
@@ -88,12 +119,12 @@ class Evaluator:
         interval where the number itself is undefined, and for all of them where there are fewer than two images.
 
         Args:
-            protocol: of this tally.
+            protocol: one of this evaluator.
             num_resamples: at least 1.
             seed: the same seed and images give the same intervals; all protocols see the same draws.
 
         Raises:
-            ConfigError: if the protocol is none of this tally's or there is no resample.
+            ConfigError: if the protocol is not of this evaluator or there is no resample.
             DataError: if no image was added.
 
         Source:
@@ -113,12 +144,12 @@ class Evaluator:
         if not self.num_images:
             raise DataError(f"protocol {protocol!r}: needs at least one image, got none")
         if protocol not in self._pools:
-            self._pools[protocol] = SCORINGS[protocol].pool(self._tables[protocol])
+            self._pools[protocol] = PROTOCOLS[protocol].pool(self._tables[protocol])
         return self._pools[protocol]
 
     def _check(self, protocol: str) -> None:
         if protocol not in self._tables:
-            raise ConfigError(f"protocol {protocol!r}: not among those of this tally ({', '.join(self.protocols)})")
+            raise ConfigError(f"protocol {protocol!r}: not among those of this evaluator ({', '.join(self.protocols)})")
 
 
 def draw_weights(num_images: int, num_resamples: int, seed: int) -> Weights:
