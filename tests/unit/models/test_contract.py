@@ -122,7 +122,7 @@ def context(num_objects=None):
 def everything_found(network):
     """The network with settings under which even untrained weights find something: most pixels of the first step, say."""
     network.eval()
-    memory = network.encode(image_of(network, 1, (48, 48)))
+    memory = network.encode(image_of(network, 1, (40, 56)))
     first, _ = network.step(memory, network.initial_state(memory, 1))
     changes = {"stop_threshold": 0.0, "min_area_fraction": 0.0, "max_steps": 3}
     changes["mask_threshold"] = float(first.mask_probs.quantile(0.25))
@@ -194,7 +194,7 @@ def test_masks_lie_in_the_image_and_scores_in_0_to_1(model):
 @torch.no_grad()
 def test_the_same_image_gives_the_same_twice_and_alone_as_in_a_batch(model):
     network = everything_found(model[1])
-    images = image_of(network, 3, (48, 48))
+    images = image_of(network, 3, (40, 56))
     first = found_by(network, images)
     assert all(same(*pair) for pair in zip(first, found_by(network, images), strict=True))
     for index in range(3):
@@ -209,7 +209,7 @@ def test_a_model_that_is_saved_and_loaded_finds_the_same(model, name, tmp_path):
     description = ModelDescription.parse({"model": {"name": name, "config": settings}, "preparation": channels})
     write_model_folder(tmp_path / "model", network, description)
     loaded, _ = read_model_folder(tmp_path / "model")
-    images = image_of(network, 1, (48, 48))
+    images = image_of(network, 1, (40, 56))
     assert same(found_by(network, images)[0], found_by(loaded.eval(), images)[0])
 
 
