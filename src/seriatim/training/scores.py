@@ -12,9 +12,10 @@ NUMBERS: dict[str, dict[str, Number]] = {
     "coco": {"score": lambda result: result["AP50"], "AP": lambda result: result["AP"]},
     "cvppp": {"score": lambda result: result["SBD"]["mean"], "absDiC": lambda result: result["absDiC"]["mean"]},
     "din": {"score": lambda result: result["AP_vol"]},
-    "matching_iou": {"score": lambda result: result["mean_iou"]},
+    "matching_iou": {"score": lambda result: result["mean_iou_foreground"]},
     "nuclei": {"score": lambda result: fmean(result["AP"].values()), "absDiC": lambda result: result["absDiC"]},
     "sds": {"score": lambda result: result["AP_vol"]},
+    "semantic_iou": {"score": lambda result: result["mean_iou_foreground"]},
     "voc07": {"score": lambda result: result["AP_vol"]},
 }
 """Protocol -> name in the log -> number. `score` picks the best weights; for all protocols a larger score is better."""
