@@ -21,7 +21,8 @@ from measuring import make_parser, parse, save
 from seriatim.core.instances import Instances
 from seriatim.core.provenance import Start
 from seriatim.data.catalogue import open_source
-from seriatim.data.samples import Sample, Source
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.evaluate import evaluate_found
 from seriatim.inference.predictor import Predictor, load

@@ -5,7 +5,7 @@ from PIL import Image
 
 from seriatim.data.catalogue import open_source
 from seriatim.data.synthetic.rosettes import make_rosette
-from seriatim.data.synthetic.scene_forms import CLASS_NAMES
+from seriatim.data.synthetic.scene_classes import CLASS_NAMES
 from seriatim.data.synthetic.scenes import make_scene
 
 

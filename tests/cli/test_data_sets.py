@@ -43,6 +43,32 @@ def test_inspect_gives_the_same_as_json(cells, tmp_path, capsys):
     assert (found["num_images"], found["num_objects"], found["problems"]) == (1, 2, [])
 
 
+def test_a_limit_on_the_images_hides_no_problem_of_the_file(cells, tmp_path, capsys):
+    """So a broken annotation of the second image is reported although only the first is looked at."""
+    coco = tmp_path / "coco" / "instances.json"
+    assert main(["data", "convert", f"folder:{cells}", f"coco:{coco}"]) == 0
+    content = json.loads(coco.read_text())
+    content["annotations"][-1]["segmentation"] = []
+    coco.write_text(json.dumps(content))
+    found = []
+    for limit in ([], ["--limit", "1"]):
+        capsys.readouterr()
+        arguments = ["data", "inspect", f"coco:{coco}", "--sheet", str(tmp_path / "s.png"), "--json", "-", *limit]
+        assert main(arguments) == 3
+        found.append(json.loads(capsys.readouterr().out)["problems"])
+    assert len(found[0]) == 1
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("verb", ["inspect", "convert"])
+def test_strict_refuses_a_label_map_without_an_image(cells, tmp_path, capsys, verb):
+    (cells / "labels" / "stray.png").write_bytes((cells / "labels" / "0.png").read_bytes())
+    more = ["--sheet", str(tmp_path / "s.png")] if verb == "inspect" else [f"yolo:{tmp_path / 'new'}"]
+    assert main(["data", verb, f"folder:{cells}", *more, "--strict"]) == 1
+    assert "stray.png: has no image" in capsys.readouterr().err
+    assert main(["data", verb, f"folder:{cells}", *more]) == 3
+
+
 def test_inspect_lists_what_is_wrong_and_says_so_in_its_exit_code(cells, tmp_path, capsys):
     (cells / "images" / "1.png").write_bytes(b"no image")
     assert main(["data", "inspect", f"folder:{cells}", "--sheet", str(tmp_path / "s.png")]) == 3

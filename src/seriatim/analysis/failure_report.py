@@ -14,7 +14,8 @@ from seriatim.analysis.failures import FAILURES, PRED_KINDS, TARGET_KINDS, Case,
 from seriatim.core.instances import Instances
 from seriatim.core.shapes import Box, Size, box_slices
 from seriatim.data.preparation import to_channels
-from seriatim.data.samples import Sample, Source
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.evaluation.predictions import PredictionSource
 
 Progress = Callable[[int, int], None]

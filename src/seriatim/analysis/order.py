@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from seriatim.core.errors import DataError
 from seriatim.core.instances import Instances
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.evaluation.predictions import PredictionSource
 
 ORDERS = ("right_to_left", "bottom_to_top", "large_to_small")

@@ -54,7 +54,7 @@ def make(
     from seriatim.cli.progress import Progress
     from seriatim.data.catalogue import open_source
     from seriatim.data.readers.coco_writer import write_coco
-    from seriatim.data.writers import write_folder
+    from seriatim.data.readers.folder import write_folder
 
     if kind is Generator.rosettes and (classes is not None or size is not None):
         raise typer.BadParameter("--classes and --size are for scenes")
@@ -86,7 +86,7 @@ def inspect(
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Look at the first N images only.", show_default=False)
     ] = None,
-    most_problems: Annotated[int, typer.Option("--problems", min=0, help="Problems to print at the most.")] = 20,
+    max_problems: Annotated[int, typer.Option("--problems", min=0, help="Print at most this many problems.")] = 20,
 ) -> None:
     """Print what a data set holds and what is wrong with it, and draw a contact sheet.
 
@@ -122,10 +122,10 @@ def inspect(
     if json_file != Path("-"):
         for name, value in as_rows(found):
             typer.echo(f"{name:<20} {value}")
-        for problem in found.problems[:most_problems]:
+        for problem in found.problems[:max_problems]:
             typer.echo(f"  {problem}")
-        if len(found.problems) > most_problems:
-            typer.echo(f"  and {len(found.problems) - most_problems} more (--problems, --json)")
+        if len(found.problems) > max_problems:
+            typer.echo(f"  and {len(found.problems) - max_problems} more (--problems, --json)")
     typer.echo(f"contact sheet: {place}", err=True)
     if found.problems:
         raise typer.Exit(3)
@@ -148,17 +148,15 @@ def convert(
     from seriatim.data.catalogue import open_source
     from seriatim.data.convert import LOSES
     from seriatim.data.convert import convert as convert_source
-    from seriatim.data.inspect import problems_of
 
     source = open_source(data, strict)
     with Progress(len(source)) as progress:
         place = convert_source(source, target, progress.images)
     typer.echo(str(place))
     typer.echo(f"not kept, since the kind has no place for it: {LOSES[target.partition(':')[0]]}", err=True)
-    problems = problems_of(source)
-    for problem in problems:
+    for problem in source.problems:
         typer.echo(str(problem), err=True)
-    if problems:
+    if source.problems:
         raise typer.Exit(3)
 
 

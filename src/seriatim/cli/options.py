@@ -13,7 +13,7 @@ import typer
 from seriatim.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from seriatim.data.samples import Source
+    from seriatim.data.source import Source
     from seriatim.evaluation.predictions import PredictionSource
     from seriatim.inference.predictor import Predictor
 

@@ -229,3 +229,12 @@ class Instances:
                 raise DataError(f"{where}: score or category_id is not a number ({error})") from None
             found.append(Instance(box, mask, score=score, class_id=class_id, step=index))
         return cls(size, found)
+
+
+def class_name(class_id: int, class_names: Sequence[str]) -> str:
+    """The name of a class, counted from 1, or its number where it has none.
+
+    >>> class_name(1, ["leaf"]), class_name(2, ["leaf"])
+    ('leaf', 'class 2')
+    """
+    return class_names[class_id - 1] if 1 <= class_id <= len(class_names) else f"class {class_id}"

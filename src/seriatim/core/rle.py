@@ -14,11 +14,11 @@ from seriatim.core.errors import DataError
 from seriatim.core.shapes import Box, Size
 
 MAX_PIXELS = 2**32 - 1
-"""Pixels of a image at the most; COCO's counts have 32 bits."""
+"""Pixels of an image at the most; COCO's counts have 32 bits."""
 
 
 def encode(box: Box, mask: Bool[np.ndarray, "box_height box_width"], size: Size) -> dict[str, Any]:
-    """The compressed COCO code of a mask that lies at `box` in a image of `size`.
+    """The compressed COCO code of a mask that lies at `box` in an image of `size`.
 
     >>> encode((1, 0, 3, 1), np.ones((2, 1), dtype=bool), (4, 2))
     {'size': [4, 2], 'counts': '125'}

@@ -24,7 +24,7 @@ Size = tuple[int, int]
 
 
 def check_image_array(image: np.ndarray, where: str = "image") -> None:
-    """Refuse what is not a image: HxW, HxWx3 or HxWx4 of uint8, uint16, another number type, or bool, all finite.
+    """Refuse what is not an image: HxW, HxWx3 or HxWx4 of uint8, uint16, another number type, or bool, all finite.
 
     Raises:
         ShapeError: saying what it got.

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from seriatim.core.batch import Batch, Prompts
 from seriatim.data.augment import AugmentationConfig, Crop, augment
 from seriatim.data.preparation import PreparationConfig, prepare_sample
-from seriatim.data.samples import Sample, Source
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
 
 class Crops(Dataset[Crop]):

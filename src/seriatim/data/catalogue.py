@@ -14,18 +14,18 @@ from seriatim.data.readers.labelme import LabelmeSource
 from seriatim.data.readers.sbd import SbdSource
 from seriatim.data.readers.voc import VocSource
 from seriatim.data.readers.yolo import YoloSource
-from seriatim.data.samples import Source
-from seriatim.data.synthetic.writer import RosetteSource, ScenesSource
+from seriatim.data.source import Source
+from seriatim.data.synthetic.sources import RosetteSource, ScenesSource
 
 KINDS: dict[str, Callable[[str, bool], Source]] = {
     "cellpose": lambda path, strict: CellposeSource(Path(path), strict),
     "cityscapes": lambda path, strict: CityscapesSource.parse(path, strict),
     "coco": lambda path, strict: CocoSource(Path(path), strict),
-    "cvppp": lambda path, strict: CvpppSource.parse(path),
+    "cvppp": lambda path, strict: CvpppSource.parse(path, strict),
     "dsb2018": lambda path, strict: Dsb2018Source(Path(path), strict),
-    "folder": lambda path, strict: FolderSource(Path(path)),
+    "folder": lambda path, strict: FolderSource(Path(path), strict),
     "labelme": lambda path, strict: LabelmeSource(Path(path), strict),
-    "rosettes": lambda path, strict: RosetteSource.parse(path),
+    "rosettes": lambda path, strict: RosetteSource.parse(path),  # nothing can be wrong with what is generated
     "sbd": lambda path, strict: SbdSource.parse(path, strict),
     "scenes": lambda path, strict: ScenesSource.parse(path),
     "voc": lambda path, strict: VocSource.parse(path, strict),

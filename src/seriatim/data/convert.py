@@ -7,10 +7,10 @@ from seriatim.core.errors import ConfigError, DataError, did_you_mean
 from seriatim.core.progress import Progress
 from seriatim.data.readers.cellpose import write_cellpose
 from seriatim.data.readers.coco_writer import write_coco
+from seriatim.data.readers.folder import write_folder
 from seriatim.data.readers.labelme import write_labelme
 from seriatim.data.readers.yolo import write_yolo
-from seriatim.data.samples import Source
-from seriatim.data.writers import write_folder
+from seriatim.data.source import Source
 
 
 def _write_coco(source: Source, path: Path, progress: Progress | None = None) -> None:

@@ -1,9 +1,10 @@
-"""What the writers of data sets share: names of files, images and label maps as bytes."""
+"""What the writers of data sets share: the samples with the names of their files, and images and label maps as bytes."""
 
 import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import tifffile
@@ -11,7 +12,10 @@ from jaxtyping import Float32, Int32
 from PIL import Image
 
 from seriatim.core.errors import DataError
-from seriatim.data.samples import Sample, Source
+from seriatim.core.files import make_folder
+from seriatim.core.progress import Progress
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
 MAX_16_BIT = 65_535
 """Objects that a PNG can number."""
@@ -40,14 +44,23 @@ def file_stems(source: Source) -> list[str]:
     return stems
 
 
-def name_of_class(class_id: int, class_names: Sequence[str]) -> str:
-    """The name of a class, or its number where it has none; class 0, of models without classes, has the first name.
+def samples_to_write(source: Source, progress: Progress | None) -> Iterator[tuple[str, Sample]]:
+    """Every sample with what its files are called.
 
-    >>> name_of_class(0, ["leaf"]), name_of_class(1, ["leaf"]), name_of_class(2, ["leaf"])
-    ('leaf', 'leaf', '2')
+    Args:
+        source: the data set.
+        progress: called after every sample with the number written and the number of all.
     """
-    number = max(class_id, 1)
-    return str(class_names[number - 1]) if number <= len(class_names) else str(number)
+    for index, stem in enumerate(file_stems(source)):
+        yield stem, source.read(index)
+        if progress is not None:
+            progress(index + 1, len(source))
+
+
+def make_parts(folder: Path, parts: Iterable[str]) -> None:
+    """Make folders inside a folder, such as `images` and `labels`."""
+    for part in parts:
+        make_folder(folder / part)
 
 
 def encode_image(image: Float32[np.ndarray, "channels height width"]) -> bytes:

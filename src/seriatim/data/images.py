@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_pixels(path: Path) -> np.ndarray:
-    """The pixels of a image as they are stored, upright.
+    """The pixels of an image as they are stored, upright.
 
     Args:
         path: PNG, JPEG, WebP, GIF, TIFF or BMP; of several pages or frames the first is taken, with a warning.
@@ -54,7 +54,7 @@ def read_pixels(path: Path) -> np.ndarray:
     except MemoryError:
         raise ImageError(f"{path}: too large for the memory") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise ImageError(f"{path}: cannot be read as a image: {type(error).__name__}: {str(error)[:200]}") from None
+        raise ImageError(f"{path}: cannot be read as an image: {type(error).__name__}: {str(error)[:200]}") from None
     return pixels
 
 
@@ -76,13 +76,13 @@ def _read_with_pillow(path: Path) -> np.ndarray:
                     logger.warning("%s: has %d frames; the first is taken", path, num_frames)
                 return from_pillow(image)
         except UnidentifiedImageError:
-            raise ImageError(f"{path}: not a image in a known format ({', '.join(FORMATS)})") from None
+            raise ImageError(f"{path}: not an image in a known format ({', '.join(FORMATS)})") from None
         except Image.DecompressionBombError as error:
             raise ImageError(f"{path}: too many pixels: {error}") from None
 
 
 def from_pillow(image: Image.Image) -> np.ndarray:
-    """The pixels of a image of Pillow's, upright, as `read_pixels` gives them."""
+    """The pixels of an image of Pillow's, upright, as `read_pixels` gives them."""
     image.load()  # which turns a TIFF, and takes its orientation away
     return _upright(_levels(image), _orientation(image))
 

@@ -1,4 +1,4 @@
-"""What a data set holds: images, sizes, classes, objects a image, and everything that is wrong with it."""
+"""What a data set holds: images, sizes, classes, objects an image, and everything that is wrong with it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from seriatim.core.errors import DataError
-from seriatim.data.samples import Problem, Sample, Source
+from seriatim.core.instances import class_name
+from seriatim.core.progress import Progress
+from seriatim.data.problems import Problem
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
 Seen = Callable[[int, Sample], None]
 """Called with the number and the sample of every image that can be read."""
@@ -86,7 +90,7 @@ class _Counts:
     ignored: int = 0
 
 
-def inspect(source: Source, seen: Seen | None = None, progress: Callable[[int, int], None] | None = None) -> Inspection:
+def inspect(source: Source, seen: Seen | None = None, progress: Progress | None = None) -> Inspection:
     """What a data set holds, after reading every image of it.
 
     Args:
@@ -109,7 +113,7 @@ def inspect(source: Source, seen: Seen | None = None, progress: Callable[[int, i
             progress(index + 1, len(source))
     named: dict[str, int] = dict.fromkeys(source.class_names, 0)
     for class_id, number in zip(*np.unique(counts.classes, return_counts=True), strict=True):
-        named[_class_name(source.class_names, int(class_id))] = int(number)
+        named[class_name(int(class_id), source.class_names)] = int(number)
     num_pixels = sum(height * width for height, width in counts.sizes)
     return Inspection(
         num_images=len(source),
@@ -125,13 +129,8 @@ def inspect(source: Source, seen: Seen | None = None, progress: Callable[[int, i
         object_areas=Summary.of(counts.areas),
         objects_per_class=named,
         ignored_share=counts.ignored / num_pixels if num_pixels else 0.0,
-        problems=[*problems_of(source), *unreadable],
+        problems=[*source.problems, *unreadable],
     )
-
-
-def problems_of(source: Source) -> list[Problem]:
-    """What a reader has listed so far; nothing for readers that list nothing."""
-    return list(getattr(source, "problems", ()))
 
 
 def _count(sample: Sample, counts: _Counts) -> None:
@@ -140,16 +139,9 @@ def _count(sample: Sample, counts: _Counts) -> None:
     counts.channels.append(sample.image.shape[0])
     counts.counts.append(len(sample.classes))
     counts.classes += sample.classes.tolist()
-    if sample.objects is not None:
-        counts.areas += sample.objects.areas.tolist()
-    else:
-        counts.areas += np.bincount(sample.labels.ravel(), minlength=len(sample.classes) + 1)[1:].tolist()
+    counts.areas += sample.instances().areas.tolist()
     counts.crowds += 0 if sample.crowds is None else len(sample.crowds)
     counts.ignored += 0 if sample.ignore is None else int(sample.ignore.sum())
-
-
-def _class_name(names: tuple[str, ...], class_id: int) -> str:
-    return names[class_id - 1] if 1 <= class_id <= len(names) else f"class {class_id}"
 
 
 def as_rows(found: Inspection) -> list[tuple[str, str]]:
@@ -163,7 +155,7 @@ def as_rows(found: Inspection) -> list[tuple[str, str]]:
         ("width", _line(found.widths)),
         ("channels", ", ".join(f"{number} in {count} images" for number, count in found.channels.items())),
         ("objects", found.num_objects),
-        ("objects a image", _line(found.objects_per_image)),
+        ("objects an image", _line(found.objects_per_image)),
         ("pixels an object", _line(found.object_areas)),
         ("very small objects", f"{found.num_small} of fewer than {SMALL_AREA} pixels"),
         ("crowds", found.num_crowds),

@@ -1,7 +1,7 @@
 """What is done to every image before a network sees it, in training and in use alike: channels, brightness, polarity, size.
 
-The settings travel with the weights. Brightness: microscopes deliver anything from 3 % to 100 % of the range, so a image is stretched
-between two of its percentiles. Polarity: nuclei are bright in fluorescence and dark in stained tissue; a image whose median lies nearer to
+The settings travel with the weights. Brightness: microscopes deliver anything from 3 % to 100 % of the range, so an image is stretched
+between two of its percentiles. Polarity: nuclei are bright in fluorescence and dark in stained tissue; an image whose median lies nearer to
 its bright end is inverted (`benchmarks/polarity.py` measures how often this is right).
 """
 
@@ -19,20 +19,20 @@ from seriatim.data.samples import Sample
 
 
 class PreparationConfig(Config):
-    """How a image is prepared."""
+    """How an image is prepared."""
 
     channels: Literal[1, 3, 4] = 3
     """Channels the network takes: 1 grey, 3 RGB, 4 as they are (RGB and depth, say)."""
     stretch: bool = False
     """Stretch brightness between the percentiles 0.5 and 99.8 of the image."""
     bright_objects: bool = False
-    """Invert a image whose background is bright (its median nearer to the bright end)."""
+    """Invert an image whose background is bright (its median nearer to the bright end)."""
     unmix_brown: bool = False
-    """Of a image in which much is stained brown (DAB), take the haematoxylin alone, which stains the nuclei."""
+    """Of an image in which much is stained brown (DAB), take the haematoxylin alone, which stains the nuclei."""
     diameter: float | None = Field(default=None, gt=2)
-    """Rescale a image so that its objects have this median diameter in pixels, as the network estimates it; None keeps the size."""
+    """Rescale an image so that its objects have this median diameter in pixels, as the network estimates it; None keeps the size."""
     longest_side: int | None = Field(default=None, ge=16)
-    """Shrink a image whose longer side exceeds this many pixels (after that, masks return to the original size); None keeps the size."""
+    """Shrink an image whose longer side exceeds this many pixels (after that, masks return to the original size); None keeps the size."""
 
 
 def prepare(

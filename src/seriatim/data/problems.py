@@ -1,15 +1,33 @@
 """What is wrong with a data set: listed as it is met, or the first of it raised."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from seriatim.core.errors import DataError
-from seriatim.data.samples import Problem
 
 logger = logging.getLogger(__name__)
 
 MAX_WARNINGS = 10
 """Problems of one data set that are said in warnings; all are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a data set that does not keep the rest from being read.
+
+    Attributes:
+        file: in which it stands.
+        item: what is wrong, such as `annotation 17`; empty for the whole file.
+        reason: what is wrong with it, and what was done (left out, cut to the image ...).
+    """
+
+    file: str
+    item: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.item}: {self.reason}" if self.item else f"{self.file}: {self.reason}"
 
 
 class Problems(list[Problem]):

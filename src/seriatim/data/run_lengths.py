@@ -22,7 +22,7 @@ MAX_GROUPS = 7
 """Characters of one number at the most: 33 bits and a sign."""
 
 MAX_CHARACTERS = 8_000_000
-"""Of one code; no mask of a image that we read needs as many, and the memory to check one grows with them."""
+"""Of one code; no mask of an image that we read needs as many, and the memory to check one grows with them."""
 
 
 def measure_codes(texts: Sequence[str], sizes: Sequence[Size]) -> list[Box | str]:

@@ -1,18 +1,18 @@
-"""`Sample`, what every reader of a data set yields, `Problem`, what it says of what is wrong, and `Source`, what every reader is."""
+"""`Sample`: an image and the truth about it, which every source yields."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from seriatim.core.boxes import Boxes
+from seriatim.core.errors import DataError
 from seriatim.core.instances import Instances
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A image and the truth about it.
+    """An image and the truth about it.
 
     Attributes:
         name: what messages call it (a file's stem, or kind and number).
@@ -38,44 +38,27 @@ class Sample:
     distance_confidences: Float[np.ndarray, " instances"] | None = None
     boxes: Boxes | None = None
 
+    @classmethod
+    def of_one_class(
+        cls,
+        name: str,
+        image: Float32[np.ndarray, "channels height width"],
+        labels: Int32[np.ndarray, "height width"],
+    ) -> "Sample":
+        """The sample of a label map without gaps whose objects are all of class 1."""
+        return cls(name, image, labels, np.ones(int(labels.max(initial=0)), dtype=np.int64))
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong in a data set that does not keep the rest from being read.
+    def instances(self) -> Instances:
+        """The objects with their classes, and with the pixels that others cover.
 
-    Attributes:
-        file: in which it stands.
-        item: what is wrong, such as `annotation 17`; empty for the whole file.
-        reason: what is wrong with it, and what was done (left out, cut to the image ...).
-    """
-
-    file: str
-    item: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.item}: {self.reason}" if self.item else f"{self.file}: {self.reason}"
-
-
-@runtime_checkable
-class Source(Protocol):
-    """A data set: its length, the names of its images and classes, and a sample by its number.
-
-    A reader of annotations that can be wrong one by one also has `problems: list[Problem]`, filled when it is opened. A source that makes
-    its images when they are read, so that no file can be damaged, also has `generated = True`.
-    """
-
-    class_names: tuple[str, ...]
-
-    def __len__(self) -> int: ...
-
-    def name(self, index: int) -> str:
-        """What messages call the image; cheap."""
-        ...
-
-    def read(self, index: int) -> Sample:
-        """The sample, read or generated now."""
-        ...
+        Raises:
+            DataError: if there is not one class an object.
+        """
+        found = Instances.from_label_map(self.labels) if self.objects is None else self.objects
+        if len(found) != len(self.classes):
+            raise DataError(f"{self.name}: has {len(found)} objects and {len(self.classes)} classes")
+        pairs = zip(found, self.classes.tolist(), strict=True)
+        return Instances(found.size, [replace(one, class_id=class_id) for one, class_id in pairs])
 
 
 def without_gaps(labels: np.ndarray) -> Int32[np.ndarray, "height width"]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from seriatim.core.instances import Instances
 from seriatim.data.samples import Sample
 from seriatim.results.overlay import draw_outlines
 
@@ -51,7 +50,7 @@ class ContactSheet:
 
 def _cell(sample: Sample) -> Image.Image:
     pixels = np.clip(np.rint(sample.image * 255), 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    objects = Instances.from_label_map(sample.labels) if sample.objects is None else sample.objects
+    objects = sample.instances()
     thumbnail = draw_outlines(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, objects, _thickness(objects.size))
     thumbnail = ImageOps.contain(thumbnail, (CELL, CELL), Image.Resampling.LANCZOS)
     cell = Image.new("RGB", (CELL, CELL + _CAPTION), (255, 255, 255))

@@ -5,7 +5,7 @@ run-length codes; no image and no label map stays in memory.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,15 @@ import numpy as np
 from jaxtyping import Int
 
 from seriatim.core.errors import DataError
-from seriatim.core.instances import Instance, Instances
-from seriatim.data.readers.coco import CocoSource, WholeTruth
-from seriatim.data.samples import Sample, Source
+from seriatim.core.instances import Instances
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source, WholeTruth
 from seriatim.evaluation.predictions import (
     LabelMapFinder,
     ModelFinder,
     PredictionSource,
     check_class_ids,
     match_classes,
-    unwrap,
 )
 from seriatim.metrics import Evaluator, Example
 from seriatim.metrics.protocols import check_protocol
@@ -143,7 +142,8 @@ def evaluate_found(
         found = finder.find(index, sample)
         if class_numbers is not None:
             check_class_ids(found, len(finder.class_names), sample.name)
-        evaluator.add(make_example(sample, found, class_numbers, _whole_truth(source, index, evaluator.protocols)))
+        whole = source.whole_truth(index) if "coco" in evaluator.protocols else None
+        evaluator.add(make_example(sample, found, class_numbers, whole))
         names.append(sample.name)
         num_targets.append(len(sample.classes))
         num_preds.append(len(found))
@@ -167,10 +167,8 @@ def evaluate_found(
 
 
 def _official_order(source: Source) -> list[int]:
-    whole, indices = unwrap(source)
-    if not isinstance(whole, CocoSource):
-        return list(range(len(source)))
-    return sorted(range(len(source)), key=lambda index: whole.images[indices[index]].id)
+    order = list(range(len(source)))
+    return order if source.coco is None else sorted(order, key=source.image_id)
 
 
 def make_example(
@@ -198,7 +196,8 @@ def make_example(
             target_distance_confidences=sample.distance_confidences,
             **predictions,
         )
-    objects, crowds = _objects_and_crowds(sample) if whole is None else (whole.objects, whole.crowds)
+    objects = sample.instances() if whole is None else whole.objects
+    crowds = (sample.crowds or Instances(objects.size)) if whole is None else whole.crowds
     classes = np.concatenate([objects.class_ids, crowds.class_ids])
     unknown = np.full(len(crowds), np.inf), np.zeros(len(crowds))
     distances, confidences = (
@@ -215,20 +214,3 @@ def make_example(
         target_areas=None if whole is None else whole.areas,
         **predictions,
     )
-
-
-def _objects_and_crowds(sample: Sample) -> tuple[Instances, Instances]:
-    objects = Instances.from_label_map(sample.labels) if sample.objects is None else sample.objects
-    classed: list[Instance] = [
-        replace(one, class_id=number) for one, number in zip(objects, sample.classes.tolist(), strict=True)
-    ]
-    size = (sample.labels.shape[0], sample.labels.shape[1])
-    return Instances(size, classed), Instances(size) if sample.crowds is None else sample.crowds
-
-
-def _whole_truth(source: Source, index: int, protocols: Sequence[str]) -> WholeTruth | None:
-    """What only a COCO file knows of a image, where `coco` asks: objects that smaller ones hide, and stated areas."""
-    whole, indices = unwrap(source)
-    if "coco" not in protocols or not isinstance(whole, CocoSource):
-        return None
-    return whole.whole_truth(indices[index])

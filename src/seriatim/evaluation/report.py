@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import box_slices
-from seriatim.data.masks.overlaps import objects_of
-from seriatim.data.samples import Sample, Source
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.evaluation.evaluate import Evaluation
 from seriatim.evaluation.score_table import ClassTable, Row, class_table, headline_rows, show_number
 from seriatim.metrics.overlap import overlap_label_maps
@@ -108,7 +108,7 @@ def draw_image(kind: str, sample: Sample, found: Instances, quality: float) -> S
     Right are objects and predictions with IoU of at least 0.5, of predictions that overlap the earlier keeping the pixel; the others are
     missed and wrong.
     """
-    truth = objects_of(sample)
+    truth = sample.instances()
     overlap = overlap_label_maps(found.label_map(), len(found), sample.labels, len(truth), sample.ignore)
     agree = overlap.iou() >= 0.5
     found_targets, right_preds = np.zeros(len(truth), dtype=bool), np.zeros(len(found), dtype=bool)

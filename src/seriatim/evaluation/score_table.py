@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seriatim.core.instances import class_name
+
 APART = ("per_image", "per_class", "interval", "thresholds")
 """Keys of a result that are no headline numbers."""
 
@@ -110,7 +112,10 @@ def class_table(result: Mapping[str, Any], class_names: Sequence[str]) -> ClassT
     numbers = {class_id: _class_numbers(value, "thresholds" in result) for class_id, value in per_class.items()}
     columns = next((tuple(of_class) for of_class in numbers.values() if of_class), ())
     rows = [
-        (_class_name(class_id, class_names), tuple(of_class.get(column) for column in columns))
+        (
+            class_name(class_id, class_names) if class_id else "background",
+            tuple(of_class.get(column) for column in columns),
+        )
         for class_id, of_class in numbers.items()
     ]
     return ClassTable(columns, rows)
@@ -125,9 +130,3 @@ def _class_numbers(value: Any, has_thresholds: bool) -> dict[str, float | None]:
     if isinstance(value, Mapping):
         return {row.name: row.value for row in headline_rows(value)}
     return {"IoU": value}
-
-
-def _class_name(class_id: int, class_names: Sequence[str]) -> str:
-    if class_id == 0:
-        return "background"
-    return class_names[class_id - 1] if class_id <= len(class_names) else f"class {class_id}"

@@ -1,15 +1,15 @@
-"""Refining the outlines of found objects by a dense CRF: RIS+CRF of Romera-Paredes & Torr (ECCV 2016), Sec. 4.2, for any model's masks.
+"""Refine the outlines of found objects with a dense CRF: RIS+CRF of Romera-Paredes & Torr (ECCV 2016), Sec. 4.2, for any model.
 
-The paper runs "a CRF as a post-processing method over the produced segments". Here its labels are the background and the objects, as in the
-instance CRF of DIN, with the kernels of Kraehenbuehl & Koltun (2011):
+The paper runs "a CRF as a post-processing method over the produced segments". Here the labels are the background and the objects, as in
+the instance CRF of DIN, with the kernels of Kraehenbuehl & Koltun (2011):
 
-    unary of label l at pixel i = log certainty               if l is what the segments say at i
+    unary of label l at pixel i = log certainty               if l is the label of the segments at i
                                   log (1 - certainty)         if l is the background, or an object within reach of i
                                   -infinity                   otherwise
 
-Three things make it work for hundreds of objects of any size. Lengths are counted in median diameters of the image's objects. Objects that
-are out of each other's reach share a label (a greedy colouring), so that a image of 300 nuclei needs about ten. Large images are done in
-blocks that overlap by twice the reach. An object that would lose all its pixels stays as it was: the refinement neither finds nor drops any.
+Three measures let it scale to hundreds of objects of any size. Lengths are in units of the median diameter of the image's objects. Objects
+out of each other's reach share a label (a greedy colouring), so that an image of 300 nuclei needs about ten. Large images are processed in
+blocks that overlap by twice the reach. An object that would lose all its pixels is left as it was: refinement neither adds nor drops any.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from seriatim.inference.overlaps import fill_largest_part
 from seriatim.nn import DenseCRF
 
 BLOCK = 512
-"""Side of the part of a block that counts, in pixels."""
+"""Side of the core of a block, in pixels; results outside the core are discarded."""
 
 
 def refine_instances(
@@ -36,13 +36,13 @@ def refine_instances(
     solid: bool = False,
     device: torch.device | str = "cpu",
 ) -> Instances:
-    """The same objects in the same order, their outlines moved to where the image changes.
+    """Move the outlines of objects to edges of the image; the objects and their order stay the same.
 
     Args:
-        values: the image, 0..1, as the network was given it but at the size of the instances.
-        instances: none overlapping another (of two that do, the earlier keeps the pixels).
+        values: the image in 0..1, prepared as for the network but at the size of the instances.
+        instances: without overlaps; where two overlap, the earlier keeps the pixels.
         config: see `CRFConfig`.
-        solid: every object is its largest connected part, with its holes filled.
+        solid: reduce every object to its largest connected part and fill its holes.
         device: where the CRF runs.
     """
     if not len(instances):
@@ -71,18 +71,13 @@ def refine_instances(
                 found = crf(torch.from_numpy(unary).to(device), window).argmax(dim=0).cpu().numpy()
             winners[box_slices(core)] = found[box_slices(_within(core, block))]
     wanted = [winners[box_slices(box)] == label for box, label in zip(boxes, labels, strict=True)]
-    owner = _share_out(instances, boxes, wanted)
-    return Instances(
-        instances.size,
-        [
-            _own_pixels(instance, owner, number, box, solid)
-            for number, (instance, box) in enumerate(zip(instances, boxes, strict=True), start=1)
-        ],
-    )
+    owner = _assign_pixels(instances, boxes, wanted)
+    refined = [_refined(instances[index], owner, index + 1, box, solid) for index, box in enumerate(boxes)]
+    return Instances(instances.size, refined)
 
 
 def share_labels(boxes: Sequence[Box]) -> Int[np.ndarray, " boxes"]:
-    """A label from 1 for every box, the smallest that no earlier box which it meets has.
+    """A label from 1 for every box: the smallest that no earlier box overlapping it has.
 
     >>> share_labels([(0, 0, 4, 4), (2, 2, 6, 6), (9, 9, 12, 12)]).tolist()
     [1, 2, 1]
@@ -91,8 +86,8 @@ def share_labels(boxes: Sequence[Box]) -> Int[np.ndarray, " boxes"]:
     labels = np.zeros(len(edges), dtype=np.int64)
     for index, (y0, x0, y1, x1) in enumerate(edges):
         earlier = edges[:index]
-        meets = (earlier[:, 0] < y1) & (earlier[:, 1] < x1) & (earlier[:, 2] > y0) & (earlier[:, 3] > x0)
-        taken = np.bincount(labels[:index][meets], minlength=1)
+        overlaps = (earlier[:, 0] < y1) & (earlier[:, 1] < x1) & (earlier[:, 2] > y0) & (earlier[:, 3] > x0)
+        taken = np.bincount(labels[:index][overlaps], minlength=1)
         taken[0] = 1
         free = np.flatnonzero(taken == 0)
         labels[index] = free[0] if len(free) else len(taken)
@@ -105,60 +100,55 @@ def unary_logits(
     """The scores of background (label 0) and the labels of the objects.
 
     Args:
-        owners: what the segments say, 0 background.
+        owners: label of the segments at every pixel, 0 background.
         placed: label and reach of every object.
-        certainty: probability that the segments are right in a pixel.
+        certainty: probability that the segments are right at a pixel.
 
     >>> unary_logits(np.array([[1, 0, 0]]), [(1, (0, 0, 1, 2))], 0.75).astype(float).round(2).tolist()
     [[[-1.39, -0.29, 0.0]], [[-0.29, -1.39, -inf]]]
     """
-    most = max(label for label, _ in placed)
-    allowed = np.zeros((most + 1, *owners.shape), dtype=bool)
+    num_labels = 1 + max(label for label, _ in placed)
+    allowed = np.zeros((num_labels, *owners.shape), dtype=bool)
     allowed[0] = True
     for label, box in placed:
         allowed[label][box_slices(box)] = True
-    says = owners[None] == np.arange(most + 1)[:, None, None]
-    scores = np.where(says, np.log(certainty), np.log1p(-certainty))
-    alone = allowed.sum(axis=0) == 1
-    scores[0][alone] = 0.0
+    agrees = owners[None] == np.arange(num_labels)[:, None, None]
+    scores = np.where(agrees, np.log(certainty), np.log1p(-certainty))
+    scores[0][allowed.sum(axis=0) == 1] = 0.0
     return np.where(allowed, scores, -np.inf).astype(np.float32)
 
 
 def grow(box: Box, margin: int, size: Size) -> Box:
-    """A box that reaches further by `margin` on every side, within the image."""
-    return (
-        max(box[0] - margin, 0),
-        max(box[1] - margin, 0),
-        min(box[2] + margin, size[0]),
-        min(box[3] + margin, size[1]),
-    )
+    """The box extended by `margin` on every side, within the image."""
+    y0, x0, y1, x1 = box
+    return max(y0 - margin, 0), max(x0 - margin, 0), min(y1 + margin, size[0]), min(x1 + margin, size[1])
 
 
 def _within(box: Box, frame: Box) -> Box:
-    """What `frame` shows of a box, in pixels of the frame."""
+    """The part of a box inside `frame`, in pixels of the frame."""
     common = intersect_boxes(box, frame)
-    assert common is not None, "the caller has chosen boxes that the frame shows"
+    assert common is not None, "the caller selects boxes that overlap the frame"
     return common[0] - frame[0], common[1] - frame[1], common[2] - frame[0], common[3] - frame[1]
 
 
 def _blocks(size: Size, margin: int) -> Iterator[tuple[Box, Box]]:
-    """Blocks that cover a image, each with the part of it that counts."""
+    """Overlapping blocks that cover an image, each with its core; the cores do not overlap."""
     for y0 in range(0, size[0], BLOCK):
         for x0 in range(0, size[1], BLOCK):
             core = (y0, x0, min(y0 + BLOCK, size[0]), min(x0 + BLOCK, size[1]))
             yield grow(core, margin, size), core
 
 
-def _share_out(
+def _assign_pixels(
     instances: Instances, boxes: Sequence[Box], wanted: Sequence[Bool[np.ndarray, "_ _"]]
 ) -> Int32[np.ndarray, "height width"]:
-    """Number of the object that gets each pixel, 0 for none; an object that would get no pixel keeps those it had."""
+    """The number of the object that gets each pixel, 0 for none; an object that would get no pixel keeps those it had."""
+    before = instances.label_map()
     stays = {number for number, mask in enumerate(wanted, start=1) if not mask.any()}
     while True:
         owner = np.zeros(instances.size, dtype=np.int32)
         for number, (box, mask) in enumerate(zip(boxes, wanted, strict=True), start=1):
             owner[box_slices(box)][mask] = number
-        before = instances.label_map()
         for number in stays:
             box = box_slices(instances[number - 1].box)
             owner[box][before[box] == number] = number
@@ -169,10 +159,10 @@ def _share_out(
         stays |= lost
 
 
-def _own_pixels(
+def _refined(
     instance: Instance, owner: Int32[np.ndarray, "height width"], number: int, box: Box, solid: bool
 ) -> Instance:
-    """The object with the pixels that it got; what fills its holes is taken from the background alone."""
+    """The object with the pixels assigned to it; its holes are filled with background pixels only."""
     window = owner[box_slices(box)]
     mask = window == number
     if solid:

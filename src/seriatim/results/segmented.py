@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from seriatim.core.instances import Instance, Instances
+from seriatim.core.instances import Instance, Instances, class_name
 from seriatim.core.shapes import Size
-from seriatim.data.encoding import name_of_class
 
 File = tuple[str, bytes]
 """Where a file goes, below the folder of results, and what is in it."""
@@ -37,7 +36,7 @@ class SegmentedImage:
 
     def class_name(self, instance: Instance) -> str:
         """The name of an object's class."""
-        return name_of_class(instance.class_id, self.class_names)
+        return class_name(max(instance.class_id, 1), self.class_names)
 
 
 @dataclass(frozen=True, slots=True)

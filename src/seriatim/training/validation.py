@@ -9,7 +9,7 @@ from PIL import Image
 
 from seriatim.core.files import write_atomically
 from seriatim.data.batches import Crops, batches
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, write_model_folder

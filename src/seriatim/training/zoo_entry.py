@@ -15,7 +15,7 @@ from seriatim.core.config import apply_overrides, read_toml
 from seriatim.core.errors import CheckpointError, ConfigError
 from seriatim.core.files import make_folder, write_atomically
 from seriatim.core.provenance import Start, with_provenance, without_machine_paths
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.evaluation.evaluate import evaluate_found
 from seriatim.evaluation.predictions import ModelFinder
 from seriatim.evaluation.score_table import headline_rows
@@ -29,7 +29,7 @@ from seriatim.inference.predictor import load
 from seriatim.inference.zoo import CARD_NAME, WEIGHTS_NAME, find_model_folder
 from seriatim.training.recipe import Recipe
 from seriatim.training.run_folder import RunFolder
-from seriatim.training.splits import Splits, is_generated, open_splits
+from seriatim.training.splits import Splits, open_splits
 
 MAX_MEGABYTES = 25
 """Of the weights of a zoo model."""
@@ -140,7 +140,7 @@ def image_lists(splits: Splits) -> dict[str, Any]:
     lists = {}
     for part, source in splits._asdict().items():
         names = [source.name(index) for index in range(len(source))]
-        listed = part != "training" and not is_generated(source)
+        listed = part != "training" and not source.generated
         lists[part] = {
             "count": len(names),
             "sha256_of_names": hashlib.sha256("\n".join(names).encode()).hexdigest(),

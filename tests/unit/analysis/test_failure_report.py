@@ -3,6 +3,7 @@ import numpy as np
 from seriatim.analysis.failure_report import FailureReport, collect_failures
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
 
 def sample_of(labels, name="one", ignore=None):
@@ -11,7 +12,7 @@ def sample_of(labels, name="one", ignore=None):
     return Sample(name, image, labels, np.ones(labels.max(initial=0), dtype=np.int64), ignore)
 
 
-class Drawn:
+class Drawn(Source):
     """Images of 80 x 100 pixels with two squares each."""
 
     class_names = ("square",)

@@ -174,7 +174,7 @@ def test_the_same_generator_gives_the_same_crop_and_values_stay_in_0_to_1():
     assert 0 <= first.image.min() <= first.image.max() <= 1
 
 
-def test_a_image_without_objects_gives_crops_without_objects():
+def test_an_image_without_objects_gives_crops_without_objects():
     sample = Sample(
         "empty", np.ones((3, 50, 60), dtype=np.float32), np.zeros((50, 60), dtype=np.int32), np.zeros(0, dtype=np.int64)
     )
@@ -184,7 +184,7 @@ def test_a_image_without_objects_gives_crops_without_objects():
     assert set(np.unique(labels)) <= {-1, 0}
 
 
-def test_a_image_of_one_pixel_gives_a_crop():
+def test_an_image_of_one_pixel_gives_a_crop():
     sample = Sample(
         "dot", np.ones((1, 1, 1), dtype=np.float32), np.ones((1, 1), dtype=np.int32), np.ones(1, dtype=np.int64)
     )

@@ -9,9 +9,10 @@ from seriatim.data.augment import AugmentationConfig, Crop
 from seriatim.data.batches import Crops, batches, collate
 from seriatim.data.preparation import PreparationConfig
 from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
 
-class Squares:
+class Squares(Source):
     """Image i holds i objects of 6 x 6 pixels."""
 
     class_names = ("object",)

@@ -8,31 +8,17 @@ from PIL import Image
 from seriatim.core.errors import DataError
 from seriatim.data.encoding import encode_image, encode_label_map, file_stems
 
-
-class Named:
-    class_names = ("object",)
-
-    def __init__(self, *names):
-        self.names = names
-
-    def __len__(self):
-        return len(self.names)
-
-    def name(self, index):
-        return self.names[index]
-
-    def read(self, index):
-        raise AssertionError("is not read")
+from .memory_source import MemorySource
 
 
 def test_stems_are_file_names_of_which_no_two_are_the_same():
-    assert file_stems(Named("a/b", "../c", "A-b", "a-B", "d\\e")) == ["a-b", "..-c", "A-b-2", "a-B-3", "d-e"]
+    assert file_stems(MemorySource("a/b", "../c", "A-b", "a-B", "d\\e")) == ["a-b", "..-c", "A-b-2", "a-B-3", "d-e"]
 
 
 @pytest.mark.parametrize("name", ["", "..", ".", " "])
 def test_what_cannot_name_a_file_is_refused(name):
     with pytest.raises(DataError, match="image 0: its name"):
-        file_stems(Named(name))
+        file_stems(MemorySource(name))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -18,7 +18,7 @@ ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "TIFF"
 
 @pytest.fixture
 def colours():
-    """A image without symmetry: red top left, green top right, blue bottom left."""
+    """An image without symmetry: red top left, green top right, blue bottom left."""
     pixels = np.zeros((16, 24, 3), dtype=np.uint8)
     pixels[:8, :12, 0] = pixels[:8, 12:, 1] = pixels[8:, :12, 2] = 255
     return pixels
@@ -222,7 +222,7 @@ def test_of_several_pages_the_first_is_taken_with_a_warning(ending, tmp_path, ca
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1)])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
-def test_a_image_may_be_a_line_or_a_point(size, kind, tmp_path):
+def test_an_image_may_be_a_line_or_a_point(size, kind, tmp_path):
     path = tmp_path / f"thin{ENDINGS[kind]}"
     Image.fromarray(np.full(size, 100, dtype=np.uint8)).save(path, format=kind)
     assert read_pixels(path).shape[:2] == size
@@ -257,14 +257,14 @@ def test_what_is_no_image_is_named_with_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "name"), [("TIFF", "a.png"), ("PNG", "a.tif"), ("JPEG", "a.bmp")])
-def test_a_image_with_the_wrong_ending_is_read_all_the_same(colours, kind, name, tmp_path):
+def test_an_image_with_the_wrong_ending_is_read_all_the_same(colours, kind, name, tmp_path):
     Image.fromarray(colours).save(tmp_path / name, format=kind)
     assert read_pixels(tmp_path / name).shape == colours.shape
 
 
 def test_a_format_that_is_not_opened_is_refused(tmp_path):
     Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "a.png", format="PPM")
-    with pytest.raises(ImageError, match="not a image in a known format"):
+    with pytest.raises(ImageError, match="not an image in a known format"):
         read_pixels(tmp_path / "a.png")
 
 
@@ -316,7 +316,7 @@ def test_a_bomb_of_400_megapixels_is_refused_at_once(name, data, tmp_path):
 
 
 def examples():
-    """A image of each format, small and with many features."""
+    """An image of each format, small and with many features."""
     random = np.random.default_rng(0)
     smooth = np.clip(
         np.add.outer(np.arange(40) * 3, np.arange(50) * 2)[:, :, None] + random.integers(0, 40, (40, 50, 3)), 0, 255
@@ -375,7 +375,7 @@ def mutant(data, random):
 
 
 def try_mutants(tmp_path, count, seed):
-    """Reads `count` mutants of every example; anything but a image or an `ImageError` escapes. Returns decoded, refused, slowest."""
+    """Reads `count` mutants of every example; anything but an image or an `ImageError` escapes. Returns decoded, refused, slowest."""
     decoded = refused = 0
     slowest = 0.0
     for name, data in examples().items():

@@ -8,28 +8,16 @@ from seriatim.core.instances import Instance, Instances
 from seriatim.data.catalogue import open_source
 from seriatim.data.convert import LOSES, WRITERS, convert
 from seriatim.data.inspect import as_rows, inspect
-from seriatim.data.samples import Problem, Sample
+from seriatim.data.samples import Sample
+
+from .memory_source import MemorySource
 
 
-class Made:
-    """Samples from a list; a name instead of a sample cannot be read."""
-
-    def __init__(self, samples, class_names=("cell", "nerve")):
-        self.samples = samples
-        self.class_names = class_names
-        self.problems = [Problem("made.json", "annotation 3", "has no pixels; left out")]
-
-    def __len__(self):
-        return len(self.samples)
-
-    def name(self, index):
-        sample = self.samples[index]
-        return sample if isinstance(sample, str) else sample.name
-
-    def read(self, index):
-        if isinstance(self.samples[index], str):
-            raise DataError(f"{self.samples[index]}.png: damaged")
-        return self.samples[index]
+def made(*samples):
+    """A source of two classes that has one problem."""
+    source = MemorySource(*samples, class_names=("cell", "nerve"))
+    source.problems.note("made.json", "annotation 3", "has no pixels; left out")
+    return source
 
 
 def sample(name, labels, classes, **fields):
@@ -49,8 +37,8 @@ def blocks(size=(12, 16)):
 def test_everything_is_counted():
     ignore = np.zeros((12, 16), dtype=bool)
     ignore[0] = True
-    source = Made(
-        [
+    source = made(
+        *[
             sample("a", blocks(), [1, 2, 1], ignore=ignore),
             sample("b", np.zeros((6, 8)), []),
             "torn",
@@ -78,25 +66,25 @@ def test_areas_of_overlapping_objects_are_those_of_the_whole_objects():
     whole = Instances(
         (1, 3), [Instance((0, 0, 1, 2), np.ones((1, 2), bool)), Instance((0, 0, 1, 3), np.ones((1, 3), bool))]
     )
-    found = inspect(Made([sample("a", labels, [1, 1], objects=whole)]))
+    found = inspect(made(sample("a", labels, [1, 1], objects=whole)))
     assert found.object_areas is not None
     assert found.object_areas.largest == 3
 
 
 def test_the_table_names_each_class_that_has_objects():
-    rows = dict(as_rows(inspect(Made([sample("a", blocks(), [1, 1, 1])]))))
+    rows = dict(as_rows(inspect(made(sample("a", blocks(), [1, 1, 1])))))
     assert rows["  cell"] == "3"
     assert "  nerve" not in rows
     assert rows["classes"] == "1 of 2 have objects"
 
 
 def test_a_set_without_images_is_described_too():
-    assert dict(as_rows(inspect(Made([]))))["height"] == "-"
+    assert dict(as_rows(inspect(made())))["height"] == "-"
 
 
 @pytest.mark.parametrize("kind", sorted(WRITERS))
 def test_what_is_converted_reads_the_same(tmp_path, kind):
-    source = Made([sample("a", blocks(), [1, 2, 1]), sample("b", blocks()[::-1, ::-1], [2, 2, 1])])
+    source = made(sample("a", blocks(), [1, 2, 1]), sample("b", blocks()[::-1, ::-1], [2, 2, 1]))
     target = f"{kind}:{tmp_path / 'new' / ('set.json' if kind == 'coco' else '')}"
     convert(source, target)
     back = open_source(target, strict=True)
@@ -115,11 +103,11 @@ def test_nothing_is_mixed_with_what_is_there(tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="exists already"):
-        convert(Made([sample("a", blocks(), [1, 1, 1])]), f"folder:{tmp_path / 'old'}")
+        convert(made(sample("a", blocks(), [1, 1, 1])), f"folder:{tmp_path / 'old'}")
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("target", ["folder", "voc:new", "coco:new", "yolos:new"])
 def test_a_target_of_no_use_is_refused(tmp_path, target):
     with pytest.raises(ConfigError):
-        convert(Made([sample("a", blocks(), [1, 1, 1])]), target.replace(":", f":{tmp_path}/"))
+        convert(made(sample("a", blocks(), [1, 1, 1])), target.replace(":", f":{tmp_path}/"))

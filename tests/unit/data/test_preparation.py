@@ -51,7 +51,7 @@ def test_four_channels_pass_untouched_where_the_network_takes_four():
     assert np.array_equal(to_channels(image, 4), image)
 
 
-def test_without_settings_a_image_is_left_alone(spots):
+def test_without_settings_an_image_is_left_alone(spots):
     assert np.array_equal(prepare(spots, PreparationConfig(channels=1)), spots)
 
 

@@ -7,11 +7,13 @@ from PIL import Image
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data import catalogue
 from seriatim.data.readers.cvppp import CvpppSource
-from seriatim.data.readers.folder import FolderSource
+from seriatim.data.readers.folder import FolderSource, write_folder
 from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.data.subsets import Subset, split
-from seriatim.data.synthetic.writer import RosetteSource
-from seriatim.data.writers import write_folder
+from seriatim.data.synthetic.sources import RosetteSource
+
+from .memory_source import MemorySource
 
 
 def save(path, pixels):
@@ -89,7 +91,7 @@ def test_a_folder_without_images_is_refused(folder):
 
 def test_sizes_that_differ_are_named(folder):
     save(folder / "images" / "b.png", grey(size=(5, 4)))
-    with pytest.raises(DataError, match=r"b\.png: is 4 x 5 pixels, its image 5 x 4"):
+    with pytest.raises(DataError, match=r"b\.png: is 4 x 5 pixels, b.png 5 x 4"):
         FolderSource(folder).read(1)
 
 
@@ -114,7 +116,7 @@ def test_a_colour_image_is_no_label_map(folder, labels):
 
 
 def save_plant(folder, name, leaves):
-    """A image and its palette label map, as the challenge ships them; the index is the leaf, colours are for the eye."""
+    """An image and its palette label map, as the challenge ships them; the index is the leaf, colours are for the eye."""
     rgb = np.zeros((*np.shape(leaves), 3), dtype=np.uint8)
     rgb[..., 1] = np.asarray(leaves) * 20
     save(folder / f"{name}_rgb.png", rgb)
@@ -259,7 +261,7 @@ def test_a_subset_knows_names_and_samples_of_its_source(folder):
 def test_what_is_written_is_read_again(tmp_path):
     chance = np.random.default_rng(0)
 
-    class Made:
+    class Made(Source):
         class_names = ("object",)
 
         def __len__(self):
@@ -291,19 +293,8 @@ def test_what_is_written_is_read_again(tmp_path):
 
 
 def test_more_objects_than_16_bits_can_number_are_refused_and_nothing_is_written(tmp_path):
-    class Crowd:
-        class_names = ("object",)
-
-        def __len__(self):
-            return 1
-
-        def name(self, index):
-            return "crowd"
-
-        def read(self, index):
-            labels = np.arange(1, 65_537, dtype=np.int32).reshape(256, 256)
-            return Sample("crowd", np.zeros((1, 256, 256), dtype=np.float32), labels, np.ones(65_536, dtype=np.int64))
-
+    labels = np.arange(1, 65_537, dtype=np.int32).reshape(256, 256)
+    crowd = Sample("crowd", np.zeros((1, 256, 256), dtype=np.float32), labels, np.ones(65_536, dtype=np.int64))
     with pytest.raises(DataError, match="crowd: 65536 objects are more than a 16-bit label map can number"):
-        write_folder(Crowd(), tmp_path)
+        write_folder(MemorySource(crowd), tmp_path)
     assert list(tmp_path.rglob("*.png")) == []

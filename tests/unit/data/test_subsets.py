@@ -10,28 +10,19 @@ from seriatim.core.instances import Instance, Instances
 from seriatim.data.samples import Sample
 from seriatim.data.subsets import OfClasses, Subset
 
+from .memory_source import MemorySource
+
 LABELS = np.array([[1, 1, 0, 2], [3, 0, 4, 4]], dtype=np.int32)
 
 
-class Street:
+class Street(MemorySource):
     """Two images: a car, a person, a dog and a person; and nothing."""
-
-    class_names = ("car", "dog", "person")
 
     def __init__(self, sample=None):
         image = np.zeros((3, 2, 4), dtype=np.float32)
         full = Sample("full", image, LABELS, np.array([1, 3, 2, 3]), ignore=LABELS == 0)
         empty = Sample("empty", image, np.zeros_like(LABELS), np.zeros(0, dtype=np.int64))
-        self.samples = [full if sample is None else sample(full), empty]
-
-    def __len__(self):
-        return len(self.samples)
-
-    def name(self, index):
-        return self.samples[index].name
-
-    def read(self, index):
-        return self.samples[index]
+        super().__init__(full if sample is None else sample(full), empty, class_names=("car", "dog", "person"))
 
 
 def test_objects_of_other_classes_become_background_and_the_rest_is_numbered_anew():

@@ -14,6 +14,7 @@ from seriatim.core.instances import Instances
 from seriatim.data.readers.coco import CocoSource
 from seriatim.data.readers.folder import FolderSource
 from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.evaluate import evaluate_found, evaluate_label_maps, evaluate_model, make_example
 from seriatim.evaluation.predictions import open_predictions
@@ -137,7 +138,7 @@ def test_distances_reach_cityscapes_beside_crowds(scene):
     assert example.with_crowds_labelled().target_distance_confidences.tolist() == [1.0, 1.0, 1.0, 0.0]
 
 
-class One:
+class One(Source):
     """A data set of one sample."""
 
     def __init__(self, sample, class_names):

@@ -7,16 +7,14 @@ from PIL import Image
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.readers.coco import CocoSource
+from seriatim.data.readers.coco_results import CocoResults
 from seriatim.data.readers.folder import FolderSource
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.predictions import (
-    CocoFinder,
     LabelMapFinder,
-    NamedCocoFinder,
     check_class_ids,
     match_classes,
     open_predictions,
-    unwrap,
 )
 
 SIZE = (12, 16)
@@ -48,7 +46,7 @@ def write(path, names, found, size=SIZE, categories=("object",)):
 def test_results_for_other_data_are_matched_by_name_and_keep_their_overlaps(source, tmp_path):
     found = [Instances(SIZE, [square(0, 0, score=0.5), square(2, 2, score=0.75)]), Instances(SIZE, [square(1, 1)])]
     finder = open_predictions(write(tmp_path / "found.json", ["elsewhere/c.jpg", "a.b.tif"], found), source)
-    assert isinstance(finder, NamedCocoFinder)
+    assert isinstance(finder, CocoResults)
     read = {source.name(k): finder.find(k, source.read(k)) for k in range(2)}
     assert (read["c"].areas.tolist(), read["c"].scores.tolist()) == ([16, 16], [0.5, 0.75])
     assert (read["c"].masks() == found[0].masks()).all()
@@ -56,29 +54,29 @@ def test_results_for_other_data_are_matched_by_name_and_keep_their_overlaps(sour
     assert finder.class_names == ("object",)
 
 
-def test_a_image_without_an_image_has_no_predictions(source, tmp_path, caplog):
-    finder = NamedCocoFinder(write(tmp_path / "found.json", ["c.png"], [Instances(SIZE, [square(0, 0)])]), source)
+def test_an_image_that_the_file_lacks_has_no_predictions(source, tmp_path, caplog):
+    finder = CocoResults(write(tmp_path / "found.json", ["c.png"], [Instances(SIZE, [square(0, 0)])]), source)
     assert [len(finder.find(k, source.read(k))) for k in range(2)] == [0, 1]
     assert "no image for 1 images, such as a.b" in caplog.text
 
 
-def test_images_that_are_strange_or_come_twice_are_left_out(source, tmp_path, caplog):
+def test_images_that_are_strange_or_stand_there_twice_are_left_out(source, tmp_path, caplog):
     one = Instances(SIZE, [square(0, 0)])
     path = write(tmp_path / "found.json", ["c.png", "c.jpg", "other.png"], [one, one, one])
     content = json.loads(path.read_text())
     content["images"] += [{"id": "x"}, {"id": 99, "file_name": "a.b.png", "height": 0, "width": 3}]
     path.write_text(json.dumps(content))
-    finder = NamedCocoFinder(path, source)
+    finder = CocoResults(path, source)
     assert [len(finder.find(k, source.read(k))) for k in range(2)] == [0, 1]
-    for reason in ("second one of c", "'other.png' is no image", "expected an id", "no height and width"):
+    for reason in ("second one of image c", "'other.png' is no image", "expected an id", "no height and width"):
         assert reason in caplog.text
 
 
 def test_what_fits_no_image_is_an_error(source, tmp_path):
     nothing = [Instances(SIZE)]
-    with pytest.raises(DataError, match=r"none of its 1 images is a image of the data; .* 'a\.b'"):
-        NamedCocoFinder(write(tmp_path / "found.json", ["z.png"], nothing), source)
-    finder = NamedCocoFinder(write(tmp_path / "found.json", ["c.png"], nothing, size=(3, 4)), source)
+    with pytest.raises(DataError, match=r"none of its 1 images is an image of the data; .* 'a\.b'"):
+        CocoResults(write(tmp_path / "found.json", ["z.png"], nothing), source)
+    finder = CocoResults(write(tmp_path / "found.json", ["c.png"], nothing, size=(3, 4)), source)
     with pytest.raises(DataError, match="says that c is 3 x 4 pixels, the truth 12 x 16"):
         finder.find(1, source.read(1))
     (tmp_path / "list.json").write_text("[]")
@@ -100,9 +98,8 @@ def test_results_for_a_part_of_a_coco_file_go_to_its_images(tmp_path):
     results = [{**square_result(2), "score": 0.5}, {**square_result(1), "score": 0.25}]
     (tmp_path / "found.json").write_text(json.dumps(results))
     part = Subset(Subset(CocoSource(tmp_path / "truth.json"), [2, 1]), [1, 0])
-    assert list(unwrap(part)[1]) == [1, 2]
     finder = open_predictions(tmp_path / "found.json", part)
-    assert isinstance(finder, CocoFinder)
+    assert isinstance(finder, CocoResults)
     assert [finder.find(k, part.read(k)).scores.tolist() for k in range(2)] == [[0.25], [0.5]]
 
 
@@ -111,8 +108,8 @@ def square_result(image_id):
     return {key: annotation[key] for key in ("image_id", "category_id", "segmentation")}
 
 
-def test_a_folder_holds_label_maps(source):
-    finder = open_predictions(source.folder / "labels", source)
+def test_a_folder_holds_label_maps(source, tmp_path):
+    finder = open_predictions(tmp_path / "data" / "labels", source)
     assert isinstance(finder, LabelMapFinder)
     assert (len(finder.find(0, source.read(0))), finder.class_names) == (2, ())
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from seriatim.core.instances import Instances
 from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.evaluation.evaluate import evaluate_found
 from seriatim.evaluation.report import MISSED, RIGHT, WRONG, choose_images, draw_image, render_report, show_images
 
@@ -18,7 +19,7 @@ from ..conftest import paint_discs
 CENTRES = [(15, 15), (15, 45), (45, 15), (45, 45)]
 
 
-class Discs:
+class Discs(Source):
     """Images of four discs, of which the finder misses the more the later the image is."""
 
     class_names = ("<b>disc</b>", "other")

@@ -5,7 +5,7 @@ import pytest
 from seriatim.core.errors import ConfigError, DataError, FileWriteError
 from seriatim.training.recipe import Recipe
 from seriatim.training.run_folder import RunFolder
-from seriatim.training.splits import Splits, is_generated, open_splits
+from seriatim.training.splits import Splits, open_splits
 
 
 def recipe_of(**parts):
@@ -96,7 +96,7 @@ def test_parts_may_come_from_sources_of_their_own():
     data = {"source": "rosettes:9", "num_validation": 2, "num_test": 3}
     splits = open_splits(recipe_of(data=data).data)
     assert [len(part) for part in splits] == [4, 2, 3]
-    assert all(is_generated(part) for part in splits)
+    assert all(part.generated for part in splits)
     splits = open_splits(
         recipe_of(data={"source": "rosettes:9", "validation": "rosettes:5@50", "test": "rosettes:1@70"}).data
     )

@@ -9,11 +9,11 @@ from PIL import Image
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data.readers.voc import CLASS_NAMES
-from seriatim.data.synthetic.writer import RosetteSource
+from seriatim.data.synthetic.sources import RosetteSource
 from seriatim.training.loop import train
 from seriatim.training.recipe import DataConfig, Recipe
 from seriatim.training.run_folder import RunFolder
-from seriatim.training.splits import Splits, check_classes, check_images, is_of_classes, open_splits
+from seriatim.training.splits import Splits, check_classes, check_images, open_splits
 
 PERSON, CAR = CLASS_NAMES.index("person") + 1, CLASS_NAMES.index("car") + 1
 
@@ -140,7 +140,7 @@ def test_images_without_a_person_are_left_out_of_training_and_validation_and_sta
 def test_without_a_choice_of_classes_images_without_objects_stay(voc):
     splits = open_splits(DataConfig(source=f"voc:{voc}@train"))
     assert check_images(splits) == []
-    assert not is_of_classes(splits.training)
+    assert not splits.training.is_of_some_classes
 
 
 def test_damaged_images_are_counted_apart(voc):

@@ -7,7 +7,7 @@ import pytest
 
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.catalogue import open_source
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.inference.predictor import Predictor
 from seriatim.training.recipe import ValidationConfig

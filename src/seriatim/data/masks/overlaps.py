@@ -1,4 +1,4 @@
-"""Objects that may overlap, laid on one label map, and taken from a sample again."""
+"""Objects that may overlap, laid on one label map."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -65,10 +65,3 @@ def label_smaller_in_front(
     if not is_kept.all():
         labels = np.concatenate(([0], np.cumsum(is_kept))).astype(np.int32)[labels]
     return labels, is_kept.tolist()
-
-
-def objects_of(sample: Sample) -> Instances:
-    """The objects of a sample with the pixels that others cover, and with their classes."""
-    whole = Instances.from_label_map(sample.labels) if sample.objects is None else sample.objects
-    classes = sample.classes.tolist()
-    return Instances(whole.size, [replace(one, class_id=number) for one, number in zip(whole, classes, strict=True)])

@@ -109,7 +109,7 @@ def _corners(polygon: Any, number: int, size: Size) -> Corners:
     if low < -room or high > max(size) + room:
         raise DataError(
             f"polygon {number}: has coordinates from {describe(low)} to {describe(high)} "
-            f"in a image of {size[0]} x {size[1]} pixels"
+            f"in an image of {size[0]} x {size[1]} pixels"
         )
     return np.array(polygon, dtype=np.float64)
 

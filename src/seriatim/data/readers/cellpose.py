@@ -6,18 +6,15 @@ and `test`. `NAME_seg.npy` files are never opened, since they can hold programs;
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from seriatim.core.errors import DataError, ImageError
-from seriatim.core.files import write_atomically
+from seriatim.core.errors import DataError
+from seriatim.core.files import make_folder, write_atomically
 from seriatim.core.progress import Progress
-from seriatim.data.encoding import encode_image, encode_label_map, file_stems, logger, warn_of_losses
-from seriatim.data.images import SUFFIXES, read_label_map, read_pixels, to_float_image
+from seriatim.data.encoding import encode_image, encode_label_map, logger, samples_to_write, warn_of_losses
+from seriatim.data.images import SUFFIXES
 from seriatim.data.problems import Problems
-from seriatim.data.readers.reading import check_size
-from seriatim.data.samples import Sample, Source, without_gaps
+from seriatim.data.readers.files import LabelMapSource, Pair, check_folder
+from seriatim.data.source import Source
 
 MASK_ENDS = ("_masks", "_cp_masks")
 """Ends of the stems of label maps."""
@@ -32,17 +29,10 @@ PARTS = ("train", "test")
 """Inner folders, read in this order."""
 
 
-class _Pair(NamedTuple):
-    name: str
-    image_file: Path
-    masks: Path
+class CellposeSource(LabelMapSource):
+    """Images with label maps, in the order of parts and names: the stem of the image, without `_img`, after the part.
 
-
-class CellposeSource:
-    """Images with label maps, in the order of parts and names.
-
-    Attributes:
-        problems: images without a label map, label maps without a image, and which of two was taken.
+    Its `problems` are images without a label map, label maps without an image, and which of two was taken.
     """
 
     class_names: tuple[str, ...] = ("object",)
@@ -56,18 +46,16 @@ class CellposeSource:
         Raises:
             DataError: if there is no image with a label map.
         """
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
-        self.folder = folder
+        check_folder(folder)
         self.problems = Problems(strict)
         parts = [folder / part for part in PARTS if (folder / part).is_dir()]
         own = self._pairs(folder, "")
-        self.pairs = own or [pair for part in parts for pair in self._pairs(part, f"{part.name}-")]
-        if not self.pairs:
+        self.entries = own or [pair for part in parts for pair in self._pairs(part, f"{part.name}-")]
+        if not self.entries:
             reason = f": {self.problems[0]}" if self.problems else ""
             raise DataError(f"{folder}: expected images NAME.png with NAME_masks.png or .tif beside them{reason}")
 
-    def _pairs(self, folder: Path, prefix: str) -> list[_Pair]:
+    def _pairs(self, folder: Path, prefix: str) -> list[Pair]:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         maps: dict[str, list[Path]] = {}
         for path in files:
@@ -86,12 +74,12 @@ class CellposeSource:
                 self.problems.note(other, "", f"a second label map beside {found[0].name}; left out")
             owners.update(dict.fromkeys(found, path))
             name = path.stem if found[0].stem == f"{path.stem}_masks" else path.stem.removesuffix("_img")
-            pairs.append(_Pair(prefix + name, path, found[0]))
+            pairs.append(Pair(prefix + name, path, found[0]))
         self._note_strays(files, owners)
         return pairs
 
     def _note_strays(self, files: list[Path], owners: dict[Path, Path]) -> None:
-        """List images without a label map and label maps without a image."""
+        """List images without a label map and label maps without an image."""
         known = {*owners.keys(), *owners.values()}
         known |= {Path(problem.file) for problem in self.problems}
         for path in files:
@@ -104,31 +92,9 @@ class CellposeSource:
             why = f" ({seg.name} is not opened; save the masks as PNG or TIFF in Cellpose)" if seg.exists() else ""
             self.problems.note(path, "", f"has no label map {path.stem}_masks.png or .tif{why}; left out")
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def name(self, index: int) -> str:
-        """The stem of the image, without `_img`, after the part."""
-        return self.pairs[index].name
-
-    def read(self, index: int) -> Sample:
-        """The image and its objects.
-
-        Raises:
-            DataError: naming the file that is damaged, or both where their sizes differ.
-        """
-        name, image_file, masks = self.pairs[index]
-        try:
-            image = to_float_image(read_pixels(image_file), str(image_file))
-        except ImageError as error:
-            raise DataError(str(error)) from None
-        labels = without_gaps(read_label_map(masks))
-        check_size(masks, labels, image_file, image)
-        return Sample(name, image, labels, np.ones(int(labels.max(initial=0)), dtype=np.int64))
-
 
 def _map_stems(stem: str) -> list[str]:
-    """The stems that the label map of a image may have, the likeliest first.
+    """The stems that the label map of an image may have, the likeliest first.
 
     >>> _map_stems("000_img")
     ['000_img_masks', '000_masks', '000_img_cp_masks', '000_cp_masks']
@@ -148,14 +114,11 @@ def write_cellpose(source: Source, folder: Path, progress: Progress | None = Non
         DataError: if a sample cannot be read.
         FileWriteError: if the disk does not take a file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if len(source.class_names) > 1:
         logger.warning("cellpose has no classes; those of the objects (%s) are lost", ", ".join(source.class_names))
-    for index, stem in enumerate(file_stems(source)):
-        sample = source.read(index)
+    for stem, sample in samples_to_write(source, progress):
         warn_of_losses(sample, "cellpose", overlaps=True)
         ending, encoded = encode_label_map(sample.labels)
         write_atomically(folder / f"{stem}.png", encode_image(sample.image))
         write_atomically(folder / f"{stem}_masks{ending}", encoded)
-        if progress is not None:
-            progress(index + 1, len(source))

@@ -24,7 +24,7 @@ from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import box_slices
 from seriatim.data.images import read_label_map
 from seriatim.data.problems import Problems
-from seriatim.data.readers.reading import check_choice, check_size, find_root, read_rgb, split_choice
+from seriatim.data.readers.files import FileSource, check_choice, check_size, find_root, read_image, split_choice
 from seriatim.data.samples import Sample
 
 CLASS_NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
@@ -55,11 +55,10 @@ class _Files(NamedTuple):
     camera: Path | None
 
 
-class CityscapesSource:
-    """Streets with their objects, in the order of part, city and name.
+class CityscapesSource(FileSource[_Files]):
+    """Streets with their objects, in the order of part, city and name: city, sequence and frame, such as aachen_000000_000019.
 
-    Attributes:
-        problems: images left out because a file is missing, images without distances where others have them, unknown ids.
+    Its `problems` are images left out because a file is missing, images without distances where others have them, and unknown ids.
     """
 
     class_names: tuple[str, ...] = CLASS_NAMES
@@ -82,8 +81,8 @@ class CityscapesSource:
         self.has_distances = all(
             (folder / top / one).is_dir() for top in ("disparity", "camera") for one in PARTS[part]
         )
-        self.files = [files for one in PARTS[part] for files in self._list_part(one)]
-        if not self.files:
+        self.entries = [files for one in PARTS[part] for files in self._list_part(one)]
+        if not self.entries:
             raise DataError(f"{folder}: holds no image CITY/*_leftImg8bit.png with its *_gtFine_instanceIds.png")
 
     @classmethod
@@ -114,37 +113,25 @@ class CityscapesSource:
             )
         return files
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def name(self, index: int) -> str:
-        """City, sequence and frame, such as aachen_000000_000019."""
-        return self.files[index].name
-
-    def read(self, index: int) -> Sample:
-        """The image, its objects, its groups as crowds, and the distances of the objects where they are measured.
-
-        Raises:
-            DataError: naming the file that is damaged, or both where their sizes differ.
-        """
-        files = self.files[index]
-        image = read_rgb(files.image_file)
-        ids = read_label_map(files.ids)
-        check_size(files.ids, ids, files.image_file, image)
+    def read_entry(self, entry: _Files) -> Sample:
+        """The image, its objects, its groups as crowds, and the distances of the objects where they are measured."""
+        image = read_image(entry.image_file, channels=3)
+        ids = read_label_map(entry.ids)
+        check_size(entry.ids, ids, entry.image_file, image)
         labels, classes, unknown = _objects(ids)
         for one in unknown:
-            self.problems.note(files.ids, f"id {one}", "is of no class of Cityscapes; taken for background")
+            self.problems.note(entry.ids, f"id {one}", "is of no class of Cityscapes; taken for background")
         crowds = _groups(ids)
         ignore = np.isin(ids, [*VOID_IDS, *CLASS_OF_ID], kind="table")
         distances = confidences = None
         if self.has_distances:
             distances, confidences = np.full(len(classes), np.inf), np.zeros(len(classes))
-        if files.disparity is not None and files.camera is not None:
-            depth = _depth(files.disparity, files.camera)
-            check_size(files.disparity, depth, files.image_file, image)
+        if entry.disparity is not None and entry.camera is not None:
+            depth = _depth(entry.disparity, entry.camera)
+            check_size(entry.disparity, depth, entry.image_file, image)
             distances, confidences = object_distances(labels, depth)
         return Sample(
-            files.name,
+            entry.name,
             image,
             labels,
             classes,
@@ -173,7 +160,7 @@ def _objects(
 
 
 def _groups(ids: Int32[np.ndarray, "height width"]) -> Instances:
-    """The groups of each class of a image as one region, in the order of the classes."""
+    """The groups of each class of an image as one region, in the order of the classes."""
     size = (ids.shape[0], ids.shape[1])
     found = [Instance.from_mask(ids == one, class_id=class_id) for one, class_id in CLASS_OF_ID.items()]
     return Instances(size, [instance for instance in found if instance is not None])

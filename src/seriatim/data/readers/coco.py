@@ -13,16 +13,13 @@ Source: Lin et al., "Microsoft COCO: common objects in context", ECCV 2014; the 
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
 
 from seriatim.core.errors import DataError, ImageError
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Size
-from seriatim.data.images import read_pixels, to_float_image
-from seriatim.data.masks.overlaps import label_smaller_in_front
+from seriatim.data.masks.overlaps import lay_objects
 from seriatim.data.problems import FileProblems, Problems
 from seriatim.data.readers.coco_annotations import Annotation, AnnotationChecker, draw_all
 from seriatim.data.readers.coco_header import (
@@ -33,35 +30,19 @@ from seriatim.data.readers.coco_header import (
     read_list,
     unique_names,
 )
+from seriatim.data.readers.files import read_image
 from seriatim.data.readers.json_values import load_json
 from seriatim.data.samples import Sample
+from seriatim.data.source import CocoFile, Source, WholeTruth
 
 _Drawn = tuple[Annotation, Instance]
 
 
-class WholeTruth(NamedTuple):
-    """Everything that the file says of one image, hidden objects too.
+class CocoSource(Source):
+    """Images and objects of a COCO file, in the order of its images; classes are in the order of the category ids.
 
     Attributes:
-        objects: with their whole masks, in the order of the file.
-        crowds: regions that stand for groups.
-        areas: pixels of every object and then of every crowd as the file states them, by which the protocol `coco` calls them small, medium
-            or large; those of the mask where it states none.
-    """
-
-    objects: Instances
-    crowds: Instances
-    areas: Float64[np.ndarray, " objects_and_crowds"]
-
-
-class CocoSource:
-    """Images and objects of a COCO file, in the order of its images.
-
-    Attributes:
-        class_names: of the classes 1..C, in the order of the category ids.
-        category_ids: of the classes 1..C, as in the file.
         images: id, file name, size and path of every image.
-        problems: what is wrong; found when opened, and the few kinds that only drawing shows when a sample is read.
     """
 
     def __init__(self, path: Path, strict: bool = False) -> None:
@@ -85,22 +66,19 @@ class CocoSource:
         categories = read_categories(raw_categories, self._log)
         if not categories:
             raise DataError(f"{path}: holds no categories")
-        self.category_ids: tuple[int, ...] = tuple(categories)
-        self.class_names: tuple[str, ...] = tuple(categories.values())
-        self.images, self.sizes = read_images(raw_images, path, self._log)
+        self.category_ids = tuple(categories)
+        self.class_names = tuple(categories.values())
+        self.images, sizes = read_images(raw_images, path, self._log)
         if not self.images:
             raise DataError(f"{path}: none of its {len(raw_images)} images can be used; {self._first_reason('image')}")
         self._names = unique_names(self.images)
         self._annotations: dict[int, list[Annotation]] = {image.id: [] for image in self.images}
-        checker = AnnotationChecker(self.sizes, self.class_of_category, self._log)
+        class_ids = {category_id: number for number, category_id in enumerate(categories, start=1)}
+        self.coco = CocoFile(path, sizes, {image.id: image.path for image in self.images}, categories, class_ids)
+        checker = AnnotationChecker(sizes, class_ids, self._log)
         for annotation in checker.check_all(raw_annotations):
             if annotation.image_id in self._annotations:
                 self._annotations[annotation.image_id].append(annotation)
-
-    @property
-    def class_of_category(self) -> dict[int, int]:
-        """Category id -> class, from 1."""
-        return {category_id: number for number, category_id in enumerate(self.category_ids, start=1)}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -116,32 +94,22 @@ class CocoSource:
             DataError: naming the image that is damaged or of another size than the file says, or, strictly, at a problem.
         """
         image = self.images[index]
-        try:
-            values = to_float_image(read_pixels(image.path), str(image.path))
-        except ImageError as error:
-            raise DataError(str(error)) from None
+        values = read_image(image.path)
         self._check_size(image, (values.shape[1], values.shape[2]))
         drawn, groups = self._draw(image)
         crowds = _numbered(groups, image.size)
-        labels, visible = label_smaller_in_front([instance for _, instance in drawn], image.size)
-        for (annotation, _), is_visible in zip(drawn, visible, strict=True):
-            if not is_visible:
-                self._log.add(annotation.item, "keeps no pixel, since smaller objects cover it wholly; left out")
-        objects = _numbered([pair for pair, is_visible in zip(drawn, visible, strict=True) if is_visible], image.size)
-        overlap = int(objects.areas.sum()) > int(np.count_nonzero(labels))
-        ignore = (crowds.label_map() > 0) & (labels == 0) if len(crowds) else None
-        return Sample(
-            self.name(index),
-            values,
-            labels,
-            objects.class_ids,
-            ignore=ignore,
-            objects=objects if overlap else None,
-            crowds=crowds if len(crowds) else None,
-        )
+        ignore = crowds.label_map() > 0 if len(crowds) else None
+        sample, hidden = lay_objects(self.name(index), values, [instance for _, instance in drawn], ignore)
+        for position in hidden:
+            self._log.add(drawn[position][0].item, "keeps no pixel, since smaller objects cover it wholly; left out")
+        return replace(sample, crowds=crowds if len(crowds) else None)
+
+    def image_id(self, index: int) -> int:
+        """The id of the image in the file."""
+        return self.images[index].id
 
     def whole_truth(self, index: int) -> WholeTruth:
-        """All objects of a image with their whole masks, hidden ones too, and its crowds; the image is not decoded.
+        """All objects of an image with their whole masks, hidden ones too, and its crowds; the image is not decoded.
 
         Raises:
             DataError: as `read`.

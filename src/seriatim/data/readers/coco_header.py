@@ -185,7 +185,7 @@ def image_size(path: Path) -> Size:
                     turned = opened.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
                     return (width, height) if turned else (height, width)
     except Exception as error:  # Pillow raises nearly anything on damaged files
-        raise ImageError(f"{path}: cannot be read as a image: {type(error).__name__}: {str(error)[:200]}") from None
+        raise ImageError(f"{path}: cannot be read as an image: {type(error).__name__}: {str(error)[:200]}") from None
     height, width = read_pixels(path).shape[:2]
     return height, width
 

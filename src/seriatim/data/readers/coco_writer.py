@@ -1,28 +1,31 @@
 """Writing a source as a COCO file: `images/` (PNG) and `instances.json` with run-length codes, which kind `coco:` and pycocotools read."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from seriatim.core.errors import DataError
 from seriatim.core.files import write_atomically
 from seriatim.core.instances import Instances
-from seriatim.data.samples import Sample, Source
-from seriatim.data.writers import write_image, write_sample
+from seriatim.core.progress import Progress
+from seriatim.data.encoding import encode_image, make_parts
+from seriatim.data.readers.folder import write_label_map
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
 
 def write_coco(
     source: Source,
     folder: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     file_name: str = "instances.json",
     with_labels: bool = False,
 ) -> None:
     """Write every sample; the same source is written to the same bytes.
 
-    Objects keep the pixels that others cover, crowds become annotations with iscrowd 1, and categories keep the ids of the source where it has
-    `category_ids`, else count from 1. COCO has no place for other ignored pixels, distances and more than 8 bits a colour; they are not written.
+    Objects keep the pixels that others cover, crowds become annotations with iscrowd 1, and categories get the `category_ids` of the
+    source. COCO has no place for other ignored pixels, distances and more than 8 bits a colour; they are not written.
 
     Args:
         source: what to write.
@@ -32,21 +35,21 @@ def write_coco(
         with_labels: write `labels/` too, so that the folder is also one of kind `folder:`.
 
     Raises:
-        DataError: if a sample cannot be read, two have the same name, a name leaves the folder, a class has no name, or a image holds more
+        DataError: if a sample cannot be read, two have the same name, a name leaves the folder, a class has no name, or an image holds more
             objects than a label map can number.
         FileWriteError: if the disk does not take a file.
     """
     names = [source.name(index) for index in range(len(source))]
     _check_names(names)
-    category_ids = getattr(source, "category_ids", tuple(range(1, len(source.class_names) + 1)))
-    for part in ("images", "labels") if with_labels else ("images",):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    write_one = write_sample if with_labels else write_image
+    category_ids = source.category_ids
+    make_parts(folder, ("images", "labels") if with_labels else ("images",))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, name in enumerate(names, start=1):
         sample = source.read(number - 1)
-        write_one(sample, folder)
+        if with_labels:
+            write_label_map(sample, folder, name)
+        write_atomically(folder / "images" / f"{name}.png", encode_image(sample.image))
         height, width = sample.labels.shape
         images.append({"id": number, "file_name": f"{name}.png", "height": height, "width": width})
         annotations += coco_annotations(sample, number, len(annotations) + 1, category_ids)
@@ -71,16 +74,13 @@ def coco_annotations(
         category_ids: of the classes 1..C.
 
     Raises:
-        DataError: if a class is beyond the categories, or there is not one class an object.
+        DataError: if a class is beyond the categories.
     """
-    objects = sample.objects if sample.objects is not None else Instances.from_label_map(sample.labels)
+    objects = sample.instances()
     crowds = sample.crowds if sample.crowds is not None else Instances(objects.size)
-    classes = [*sample.classes.tolist(), *crowds.class_ids.tolist()]
     together = Instances(objects.size, [*objects, *crowds])
-    if len(classes) != len(together):
-        raise DataError(f"{sample.name}: has {len(objects)} objects and {len(sample.classes)} classes")
     annotations = together.to_coco(image_id, first_annotation_id)
-    for position, (annotation, class_id) in enumerate(zip(annotations, classes, strict=True)):
+    for position, (annotation, class_id) in enumerate(zip(annotations, together.class_ids.tolist(), strict=True)):
         if not 1 <= class_id <= len(category_ids):
             raise DataError(f"{sample.name}: an object of class {class_id}, the source names {len(category_ids)}")
         annotation["category_id"] = category_ids[class_id - 1]

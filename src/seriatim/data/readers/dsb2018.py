@@ -16,15 +16,14 @@ from seriatim.core.instances import Instance
 from seriatim.data.images import read_pixels
 from seriatim.data.masks.overlaps import lay_objects
 from seriatim.data.problems import Problems
-from seriatim.data.readers.reading import check_size, read_rgb
+from seriatim.data.readers.files import FileSource, Pair, check_folder, check_size, read_image
 from seriatim.data.samples import Sample
 
 
-class Dsb2018Source:
-    """Images of nuclei, in the order of their names.
+class Dsb2018Source(FileSource[Pair]):
+    """Images of nuclei, in the order of their names, which are the IDs.
 
-    Attributes:
-        problems: images left out because files are missing, and masks left out because they are empty or wholly covered.
+    Its `problems` are images left out because files are missing, and masks left out because they are empty or wholly covered.
     """
 
     class_names: tuple[str, ...] = ("nucleus",)
@@ -38,56 +37,43 @@ class Dsb2018Source:
         Raises:
             DataError: if no image with masks is there.
         """
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
+        check_folder(folder)
         self.folder = folder / "stage1_train" if (folder / "stage1_train").is_dir() else folder
         self.problems = Problems(strict)
-        entries = [path for path in sorted(self.folder.iterdir()) if path.is_dir() and path.name[0] not in "._"]
-        self.image_files = [image_file for path in entries if (image_file := self._image(path)) is not None]
-        if not self.image_files:
+        folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir() and path.name[0] not in "._"]
+        self.entries = [pair for path in folders if (pair := self._pair(path)) is not None]
+        if not self.entries:
             reason = self.problems[0] if self.problems else "it holds no folders"
             raise DataError(
                 f"{self.folder}: expected folders ID with images/ID.png and masks/*.png, as in stage1_train: {reason}"
             )
 
-    def _image(self, folder: Path) -> Path | None:
-        """The image of a folder ID; None if it cannot be used."""
+    def _pair(self, folder: Path) -> Pair | None:
+        """The image of a folder ID and its folder of masks; None if it cannot be used."""
         image_files = sorted((folder / "images").glob("*.png"))
         if len(image_files) != 1:
             self.problems.note(folder, "", f"expected one image in images/, found {len(image_files)}; left out")
         elif not (folder / "masks").is_dir():
             self.problems.note(folder, "", "has no masks/; left out")
         else:
-            return image_files[0]
+            return Pair(folder.name, image_files[0], folder / "masks")
         return None
 
-    def __len__(self) -> int:
-        return len(self.image_files)
-
-    def name(self, index: int) -> str:
-        """The ID."""
-        return self.image_files[index].parent.parent.name
-
-    def read(self, index: int) -> Sample:
-        """The image and its objects, in the order of the names of their masks.
-
-        Raises:
-            DataError: naming the image or mask that is damaged, or both where their sizes differ.
-        """
-        image_file = self.image_files[index]
-        image = read_rgb(image_file)
+    def read_entry(self, entry: Pair) -> Sample:
+        """The image and its objects, in the order of the names of their masks."""
+        image = read_image(entry.image_file, channels=3)
         found: list[Instance] = []
         files: list[Path] = []
-        for file in sorted((image_file.parent.parent / "masks").glob("*.png")):
+        for file in sorted(entry.annotation.glob("*.png")):
             mask = _read_mask(file)
-            check_size(file, mask, image_file, image)
+            check_size(file, mask, entry.image_file, image)
             instance = Instance.from_mask(mask, class_id=1)
             if instance is None:
                 self.problems.note(file, "", "the mask is empty; left out")
                 continue
             found.append(instance)
             files.append(file)
-        sample, covered = lay_objects(self.name(index), image, found)
+        sample, covered = lay_objects(entry.name, image, found)
         for position in covered:
             self.problems.note(files[position], "", "smaller masks cover all its pixels; left out")
         return sample

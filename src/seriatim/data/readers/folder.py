@@ -1,35 +1,47 @@
-"""Kind `folder:DIR`: images in `images/` and label maps of the same stem in `labels/`."""
+"""Kind `folder:DIR`: images in `images/` and label maps of the same stem in `labels/`; read, and written as PNG of 8 and 16 bits."""
 
 from pathlib import Path
 
-import numpy as np
+from seriatim.core.errors import DataError
+from seriatim.core.files import write_atomically
+from seriatim.core.progress import Progress
+from seriatim.data.encoding import MAX_16_BIT, encode_image, encode_label_map, make_parts, samples_to_write
+from seriatim.data.images import SUFFIXES
+from seriatim.data.problems import Problems
+from seriatim.data.readers.files import LabelMapSource, Pair
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
-from seriatim.core.errors import DataError, ImageError
-from seriatim.data.images import SUFFIXES, read_label_map, read_pixels, to_float_image
-from seriatim.data.samples import Sample, without_gaps
+LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff"})
+"""Of files that can hold label maps."""
 
 
-class FolderSource:
-    """Images and label maps of one folder, in the order of their names."""
+class FolderSource(LabelMapSource):
+    """Images and label maps of one folder, in the order of their names, which are the stems of the files.
+
+    Its `problems` are label maps without an image.
+    """
 
     class_names: tuple[str, ...] = ("object",)
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, strict: bool = False) -> None:
         """
         Args:
             folder: holds `images/` and `labels/`.
+            strict: refuse data with problems.
 
         Raises:
-            DataError: if either is missing, empty, or a image has no label map or two.
+            DataError: if either is missing, empty, or an image has no label map or two.
         """
         self.folder = folder
+        self.problems = Problems(strict)
         for part in ("images", "labels"):
             if not (folder / part).is_dir():
                 raise DataError(f"{folder}: expected a folder with images/ and labels/, found no {part}/")
         images = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in SUFFIXES)
         labels: dict[str, Path] = {}
         for path in sorted((folder / "labels").iterdir()):
-            if path.suffix.lower() in (".png", ".tif", ".tiff"):
+            if path.suffix.lower() in LABEL_SUFFIXES:
                 if path.stem in labels:
                     raise DataError(
                         f"{path}: a second label map of the stem {path.stem!r} beside {labels[path.stem].name}"
@@ -43,29 +55,37 @@ class FolderSource:
                 f"{folder / 'labels'}: no label map for {', '.join(missing[:5])}"
                 + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             )
-        self.pairs = [(path, labels[path.stem]) for path in images]
+        for stem in sorted(labels.keys() - {path.stem for path in images}):
+            self.problems.note(labels[stem], "", "has no image; left out")
+        self.entries = [Pair(path.stem, path, labels[path.stem]) for path in images]
 
-    def __len__(self) -> int:
-        return len(self.pairs)
 
-    def name(self, index: int) -> str:
-        """The stem of the image's file."""
-        return self.pairs[index][0].stem
+def write_folder(source: Source, folder: Path, progress: Progress | None = None) -> None:
+    """Write every sample as a data set of kind `folder:`; the same sample is written to the same bytes.
 
-    def read(self, index: int) -> Sample:
-        """The image and its objects.
+    Args:
+        source: what to write; classes, pixels to ignore and covered pixels are lost.
+        folder: gets `images/` and `labels/`.
+        progress: called with the number done and the number of all.
 
-        Raises:
-            DataError: naming the file that is damaged, or both where their sizes differ.
-        """
-        image_path, label_path = self.pairs[index]
-        try:
-            image = to_float_image(read_pixels(image_path), str(image_path))
-        except ImageError as error:
-            raise DataError(str(error)) from None
-        labels = without_gaps(read_label_map(label_path))
-        if labels.shape != image.shape[1:]:
-            raise DataError(
-                f"{label_path}: is {labels.shape[0]} x {labels.shape[1]} pixels, its image {image.shape[1]} x {image.shape[2]}"
-            )
-        return Sample(self.name(index), image, labels, np.ones(int(labels.max(initial=0)), dtype=np.int64))
+    Raises:
+        DataError: if a sample cannot be read, or holds more objects than 16 bits can number.
+        FileWriteError: if the disk does not take a file.
+    """
+    make_parts(folder, ("images", "labels"))
+    for stem, sample in samples_to_write(source, progress):
+        write_label_map(sample, folder, stem)
+        write_atomically(folder / "images" / f"{stem}.png", encode_image(sample.image))
+
+
+def write_label_map(sample: Sample, folder: Path, stem: str) -> None:
+    """Write the label map of one image into `labels/` of a folder.
+
+    Raises:
+        DataError: if it holds more objects than 16 bits can number.
+        FileWriteError: if the disk does not take the file.
+    """
+    if len(sample.classes) > MAX_16_BIT:
+        raise DataError(f"{sample.name}: {len(sample.classes)} objects are more than a 16-bit label map can number")
+    _, encoded = encode_label_map(sample.labels)
+    write_atomically(folder / "labels" / f"{stem}.png", encoded)

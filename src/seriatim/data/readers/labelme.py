@@ -1,4 +1,4 @@
-"""Kind `labelme:DIR`: the files of Labelme, one JSON a image with `shapes` drawn on it.
+"""Kind `labelme:DIR`: the files of Labelme, one JSON an image with `shapes` drawn on it.
 
 Polygons, rectangles, circles and masks are read; shapes of one label with one `group_id` are parts of one object. Labels are the classes,
 sorted by name; shapes with the label `__ignore__` are pixels to ignore. The image lies at `imagePath`, seen from the JSON file, or in
@@ -19,17 +19,19 @@ from jaxtyping import Bool, Float32
 from PIL import Image
 
 from seriatim.core.errors import DataError, ImageError
-from seriatim.core.files import write_atomically
-from seriatim.core.instances import Instance, Instances
+from seriatim.core.files import make_folder, write_atomically
+from seriatim.core.instances import Instance, Instances, class_name
 from seriatim.core.progress import Progress
 from seriatim.core.shapes import Size, box_slices
-from seriatim.data.encoding import encode_image, file_stems, name_of_class
-from seriatim.data.images import FORMATS, MAX_PIXELS, from_pillow, read_pixels, to_float_image
+from seriatim.data.encoding import encode_image, samples_to_write
+from seriatim.data.images import FORMATS, MAX_PIXELS, from_pillow, to_float_image
 from seriatim.data.masks.outlines import MAX_COORDINATE, as_one_ring, check_ring, draw_object, instance_outlines
-from seriatim.data.masks.overlaps import lay_objects, objects_of
+from seriatim.data.masks.overlaps import lay_objects
 from seriatim.data.problems import Problems
+from seriatim.data.readers.files import FileSource, check_folder, read_image
 from seriatim.data.readers.json_values import describe, finite_number, is_integer, load_json
-from seriatim.data.samples import Sample, Source
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
 IGNORE = "__ignore__"
 """Label of what counts for nothing, as in Labelme's own programs."""
@@ -60,14 +62,11 @@ class _Entry(NamedTuple):
     objects: list[list[_Shape]]
 
 
-class LabelmeSource:
-    """Images with drawn objects, in the order of the names of the JSON files, inner folders included.
+class LabelmeSource(FileSource[_Entry]):
+    """Images with drawn objects, in the order of the names of the JSON files: inner folders and stem.
 
-    Attributes:
-        problems: shapes and files that were left out, each with the number of the shape, counted from 1.
+    Its `problems` are shapes and files that were left out, each with the number of the shape, counted from 1.
     """
-
-    class_names: tuple[str, ...]
 
     def __init__(self, folder: Path, strict: bool = False) -> None:
         """
@@ -78,8 +77,7 @@ class LabelmeSource:
         Raises:
             DataError: if no image can be used.
         """
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
+        check_folder(folder)
         self.folder = folder
         self.problems = Problems(strict)
         files = [path for path in sorted(folder.rglob("*.json")) if not path.name.startswith(".")]
@@ -116,20 +114,12 @@ class LabelmeSource:
             self.problems.note(file, f"shape {number}", f"{error}; left out")
             return None
 
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def name(self, index: int) -> str:
-        """Inner folders and stem of the JSON file."""
-        return self.entries[index].name
-
-    def read(self, index: int) -> Sample:
+    def read_entry(self, entry: _Entry) -> Sample:
         """The image and its objects, in the order of the first shape of each.
 
         Raises:
             DataError: naming the file whose image is damaged or has another size than it says.
         """
-        entry = self.entries[index]
         image = _read_image(entry)
         size = (image.shape[1], image.shape[2])
         if entry.size is not None and entry.size != size:
@@ -170,13 +160,12 @@ def _image_path(file: Path, values: dict[str, Any]) -> Path | None:
 
 
 def _read_image(entry: _Entry) -> Float32[np.ndarray, "channels height width"]:
+    if entry.image_file is not None:
+        return read_image(entry.image_file)
     try:
-        if entry.image_file is not None:
-            return to_float_image(read_pixels(entry.image_file), str(entry.image_file))
         return to_float_image(_decode_image(load_json(entry.file)["imageData"]), str(entry.file))
     except ImageError as error:
-        reason = str(error) if entry.image_file is not None else f"{entry.file}: imageData: {error}"
-        raise DataError(reason) from None
+        raise DataError(f"{entry.file}: imageData: {error}") from None
 
 
 def _decode_image(text: str) -> np.ndarray:
@@ -192,7 +181,7 @@ def _decode_image(text: str) -> np.ndarray:
     except ImageError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise ImageError(f"cannot be read as a image: {type(error).__name__}: {str(error)[:200]}") from None
+        raise ImageError(f"cannot be read as an image: {type(error).__name__}: {str(error)[:200]}") from None
 
 
 def _parse_shape(number: int, values: Any) -> _Shape:
@@ -324,7 +313,7 @@ def encode_labelme(
     """
     shapes: list[str] = []  # as text, which takes a tenth of the memory
     for number, instance in enumerate(instances, start=1):
-        shapes += _shapes_of(instance, name_of_class(instance.class_id, class_names), number)
+        shapes += _shapes_of(instance, class_name(max(instance.class_id, 1), class_names), number)
     void = None if ignore is None else Instance.from_mask(ignore)
     if void is not None:
         shapes += _shapes_of(void, IGNORE, None)
@@ -358,7 +347,7 @@ def _shapes_of(instance: Instance, label: str, number: int | None) -> list[str]:
 
 
 def relative_path(entry: Path, folder: Path) -> str:
-    """Where a image lies, seen from a folder; as a whole where no way leads there (another drive)."""
+    """Where an image lies, seen from a folder; as a whole where no way leads there (another drive)."""
     try:
         return Path(os.path.relpath(entry.resolve(), folder.resolve())).as_posix()
     except ValueError:
@@ -366,7 +355,7 @@ def relative_path(entry: Path, folder: Path) -> str:
 
 
 def write_labelme(source: Source, folder: Path, progress: Progress | None = None) -> None:
-    """Write every sample as a data set of kind `labelme:`: a image as PNG of 8 bits and a JSON file of its stem beside it.
+    """Write every sample as a data set of kind `labelme:`: an image as PNG of 8 bits and a JSON file of its stem beside it.
 
     Args:
         source: what to write.
@@ -377,11 +366,8 @@ def write_labelme(source: Source, folder: Path, progress: Progress | None = None
         DataError: if a sample cannot be read.
         FileWriteError: if the disk does not take a file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, stem in enumerate(file_stems(source)):
-        sample = source.read(index)
+    make_folder(folder)
+    for stem, sample in samples_to_write(source, progress):
         write_atomically(folder / f"{stem}.png", encode_image(sample.image))
-        encoded = encode_labelme(objects_of(sample), source.class_names, f"{stem}.png", sample.ignore)
+        encoded = encode_labelme(sample.instances(), source.class_names, f"{stem}.png", sample.ignore)
         write_atomically(folder / f"{stem}.json", encoded)
-        if progress is not None:
-            progress(index + 1, len(source))

@@ -17,14 +17,30 @@ from jaxtyping import Int32, Int64
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data.problems import Problems
+from seriatim.data.readers.files import (
+    FileSource,
+    Pair,
+    are_there,
+    check_choice,
+    check_size,
+    find_root,
+    read_ids,
+    read_image,
+    split_choice,
+)
 from seriatim.data.readers.matlab import read_struct
-from seriatim.data.readers.reading import check_choice, check_size, find_root, read_ids, read_rgb, split_choice
 from seriatim.data.readers.voc import CLASS_NAMES, PARTS, VocSource
-from seriatim.data.samples import Problem, Sample
+from seriatim.data.samples import Sample
 
 
-class SbdSource:
-    """Images of SBD with their objects, in the order of the lists; merged with VOC, VOC's come first."""
+class SbdSource(FileSource[Pair]):
+    """Images of SBD with their objects, in the order of the lists and with VOC's names; merged with VOC, VOC's come first.
+
+    Its `problems` are images left out because a file is missing, and objects without a class, which are ignored.
+
+    Attributes:
+        voc: whose images come first; None where SBD is alone.
+    """
 
     class_names: tuple[str, ...] = CLASS_NAMES
 
@@ -43,18 +59,19 @@ class SbdSource:
         check_choice(f"sbd:{folder}@{part}", part, PARTS)
         inner = ("dataset", "benchmark_RELEASE/dataset")
         self.folder = find_root(folder, inner, ("img", "inst"), "SBD's dataset")
-        self._problems = Problems(strict)
         self.voc = None if voc is None else VocSource(voc, "train", strict)
+        self.problems = Problems(strict) if self.voc is None else self.voc.problems
         elsewhere = set() if self.voc is None else _voc_names(self.voc)
-        names: dict[str, None] = {}
+        pairs: dict[str, Pair] = {}
         for file in ("train.txt", "val.txt") if part == "trainval" else (f"{part}.txt",):
-            for name in read_ids(self.folder / file, self._problems):
-                if name not in elsewhere and self._is_complete(name, self.folder / file):
-                    names[name] = None
-        self.names = list(names)
-        if not self.names and self.voc is None:
+            for name in read_ids(self.folder / file, self.problems):
+                pair = Pair(name, self.folder / "img" / f"{name}.jpg", self.folder / "inst" / f"{name}.mat")
+                if name not in elsewhere and are_there(pair[1:], name, self.folder, self.folder / file, self.problems):
+                    pairs[name] = pair
+        self.entries = [*([] if self.voc is None else self.voc.entries), *pairs.values()]
+        if not self.entries:
             raise DataError(
-                f"{self.folder}: none of the images listed is there with its annotation; {self._problems[0]}"
+                f"{self.folder}: none of the images listed is there with its annotation; {self.problems[0]}"
             )
 
     @classmethod
@@ -72,41 +89,12 @@ class SbdSource:
             )
         return cls(own, part or "trainval", voc, strict)
 
-    @property
-    def problems(self) -> list[Problem]:
-        """Images left out because a file is missing, and objects without a class, which are ignored."""
-        return [*([] if self.voc is None else self.voc.problems), *self._problems]
-
-    def _files(self, name: str) -> tuple[Path, Path]:
-        """Image and objects."""
-        return self.folder / "img" / f"{name}.jpg", self.folder / "inst" / f"{name}.mat"
-
-    def _is_complete(self, name: str, listed_in: Path) -> bool:
-        missing = [file for file in self._files(name) if not file.is_file()]
-        if missing:
-            self._problems.note(listed_in, name, f"there is no {missing[0].relative_to(self.folder)}; left out")
-        return not missing
-
-    def __len__(self) -> int:
-        return len(self.names) + (0 if self.voc is None else len(self.voc))
-
-    def name(self, index: int) -> str:
-        """VOC's, such as 2007_000032."""
-        if self.voc is not None and index < len(self.voc):
-            return self.voc.name(index)
-        return self.names[index - (0 if self.voc is None else len(self.voc))]
-
-    def read(self, index: int) -> Sample:
-        """The image and its objects; SBD knows no void.
-
-        Raises:
-            DataError: naming the file that is damaged, or both where their sizes differ.
-        """
-        if self.voc is not None and index < len(self.voc):
-            return self.voc.read(index)
-        name = self.name(index)
-        image_file, file = self._files(name)
-        image = read_rgb(image_file)
+    def read_entry(self, entry: Pair) -> Sample:
+        """The image and its objects; SBD knows no void."""
+        if self.voc is not None and entry.annotation.suffix == ".png":
+            return self.voc.read_entry(entry)
+        name, image_file, file = entry
+        image = read_image(image_file, channels=3)
         objects, categories = read_objects(file)
         check_size(file, objects, image_file, image)
         labels = np.zeros(objects.shape, dtype=np.int32)
@@ -121,7 +109,7 @@ class SbdSource:
             else:
                 ignore |= mask
                 got = f"class {category}" if number <= len(categories) else "no entry in Categories"
-                self._problems.note(file, f"object {number}", f"has {got}; ignored")
+                self.problems.note(file, f"object {number}", f"has {got}; ignored")
         return Sample(name, image, labels, np.array(classes, dtype=np.int64), ignore if ignore.any() else None)
 
 

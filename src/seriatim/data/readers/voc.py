@@ -15,7 +15,17 @@ from jaxtyping import Bool, Int, Int32
 from seriatim.core.errors import DataError
 from seriatim.data.images import read_label_map
 from seriatim.data.problems import Problems
-from seriatim.data.readers.reading import check_choice, check_size, find_root, read_ids, read_rgb, split_choice
+from seriatim.data.readers.files import (
+    FileSource,
+    Pair,
+    are_there,
+    check_choice,
+    check_size,
+    find_root,
+    read_ids,
+    read_image,
+    split_choice,
+)
 from seriatim.data.samples import Sample
 
 CLASS_NAMES = (
@@ -49,11 +59,13 @@ VOID = 255
 """Border of the objects, and what is too hard to tell."""
 
 
-class VocSource:
-    """Images of VOC 2012 with their segmented objects, in the order of the list.
+class VocSource(FileSource[Pair]):
+    """Images of VOC 2012 with their segmented objects, in the order of the list, with VOC's own names, such as 2007_000032.
+
+    Its `problems` are images left out because a file is missing, and objects without a class, which are ignored.
 
     Attributes:
-        problems: images left out because a file is missing, and objects without a class, which are ignored.
+        list: the file that names the images.
     """
 
     class_names: tuple[str, ...] = CLASS_NAMES
@@ -74,8 +86,8 @@ class VocSource:
         self.folder = find_root(folder, ("VOC2012", "VOCdevkit/VOC2012"), folders, "VOC2012")
         self.problems = Problems(strict)
         self.list = self.folder / "ImageSets" / "Segmentation" / f"{part}.txt"
-        self.names = [name for name in read_ids(self.list, self.problems) if self._is_complete(name)]
-        if not self.names:
+        self.entries = [pair for name in read_ids(self.list, self.problems) if (pair := self._pair(name)) is not None]
+        if not self.entries:
             raise DataError(f"{self.list}: none of its images is there with its annotation; {self.problems[0]}")
 
     @classmethod
@@ -84,35 +96,19 @@ class VocSource:
         path, part = split_choice(spec)
         return cls(Path(path), part or "trainval", strict)
 
-    def _files(self, name: str) -> tuple[Path, Path, Path]:
-        """Image, objects, classes."""
-        return (
-            self.folder / "JPEGImages" / f"{name}.jpg",
-            self.folder / "SegmentationObject" / f"{name}.png",
-            self.folder / "SegmentationClass" / f"{name}.png",
+    def _pair(self, name: str) -> Pair | None:
+        """An image and the map of its objects; None if a file is missing."""
+        pair = Pair(
+            name, self.folder / "JPEGImages" / f"{name}.jpg", self.folder / "SegmentationObject" / f"{name}.png"
         )
+        files = (pair.image_file, pair.annotation, _class_file(pair))
+        return pair if are_there(files, name, self.folder, self.list, self.problems) else None
 
-    def _is_complete(self, name: str) -> bool:
-        missing = [file for file in self._files(name) if not file.is_file()]
-        if missing:
-            self.problems.note(self.list, name, f"there is no {missing[0].relative_to(self.folder)}; left out")
-        return not missing
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def name(self, index: int) -> str:
-        """VOC's own, such as 2007_000032."""
-        return self.names[index]
-
-    def read(self, index: int) -> Sample:
-        """The image and its objects; the border of the objects is ignored.
-
-        Raises:
-            DataError: naming the file that is damaged, or both where their sizes differ.
-        """
-        image_file, object_file, class_file = self._files(self.names[index])
-        image = read_rgb(image_file)
+    def read_entry(self, entry: Pair) -> Sample:
+        """The image and its objects; the border of the objects is ignored."""
+        name, image_file, object_file = entry
+        class_file = _class_file(entry)
+        image = read_image(image_file, channels=3)
         objects, classes = read_label_map(object_file), read_label_map(class_file)
         check_size(object_file, objects, image_file, image)
         check_size(class_file, classes, image_file, image)
@@ -121,7 +117,12 @@ class VocSource:
             self.problems.note(
                 object_file, f"object {number}", f"has none of the {len(CLASS_NAMES)} classes in {class_file}; ignored"
             )
-        return Sample(self.names[index], image, labels, class_ids, _or_none((objects == VOID) | without_class))
+        ignore = (objects == VOID) | without_class
+        return Sample(name, image, labels, class_ids, ignore if ignore.any() else None)
+
+
+def _class_file(pair: Pair) -> Path:
+    return pair.annotation.parent.with_name("SegmentationClass") / pair.annotation.name
 
 
 def objects_with_classes(
@@ -152,7 +153,3 @@ def objects_with_classes(
         else:
             without_class |= mask
     return labels, np.array(class_ids, dtype=np.int64), without_class
-
-
-def _or_none(ignore: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"] | None:
-    return ignore if ignore.any() else None

@@ -2,7 +2,7 @@
 
 PATH is a folder with `images/` and `labels/` of the same inner folders and stems (or with parts that hold them: `train/images`, ...), a folder
 of images below an `images/`, such as `plants/images/val`, or a `data.yaml`, of which all parts are taken. Classes are counted from 0 in the
-files; their names stand in `data.yaml` (`names`) or `classes.txt`. A image without a text file has no objects. Where outlines overlap,
+files; their names stand in `data.yaml` (`names`) or `classes.txt`. An image without a text file has no objects. Where outlines overlap,
 the smaller object lies on top. An object of several parts or with holes is one outline whose parts are joined by lines there and back.
 """
 
@@ -13,17 +13,19 @@ import numpy as np
 import yaml
 from jaxtyping import Float64
 
-from seriatim.core.errors import DataError, ImageError
+from seriatim.core.errors import DataError
 from seriatim.core.files import write_atomically
 from seriatim.core.instances import Instances
 from seriatim.core.progress import Progress
-from seriatim.data.encoding import encode_image, file_stems, warn_of_losses
-from seriatim.data.images import SUFFIXES, read_pixels, to_float_image
+from seriatim.data.encoding import encode_image, make_parts, samples_to_write, warn_of_losses
+from seriatim.data.images import SUFFIXES
 from seriatim.data.masks.outlines import as_one_ring, check_ring, draw_object, instance_outlines, rings_of
-from seriatim.data.masks.overlaps import lay_objects, objects_of
+from seriatim.data.masks.overlaps import lay_objects
 from seriatim.data.problems import Problems
+from seriatim.data.readers.files import FileSource, read_image
 from seriatim.data.readers.json_values import describe
-from seriatim.data.samples import Sample, Source
+from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 
 DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "labels/classes.txt")
 """Files with the names of the classes, in the order in which they are looked for."""
@@ -32,7 +34,7 @@ PARTS = ("train", "val", "valid", "test")
 """Keys of `data.yaml` that name folders of images."""
 
 MAX_DESCRIPTION = 2**16
-"""Bytes of a `data.yaml` at the most; reading YAML is slow, and 1,200 classes take a third of this."""
+"""Bytes of a `data.yaml`; reading YAML is slow, and 1,200 classes take a third of this."""
 
 ROUNDING = 1e-3
 """How far outside 0..1 coordinates lie in files of good will."""
@@ -51,14 +53,11 @@ class _Entry(NamedTuple):
     lines: list[_Line]
 
 
-class YoloSource:
-    """Images with outlined objects, in the order of parts and names.
+class YoloSource(FileSource[_Entry]):
+    """Images with outlined objects, in the order of parts and names: inner folders and stem, such as train-plant07.
 
-    Attributes:
-        problems: lines and files that were left out, boxes among them, and outlines that leave the image.
+    Its `problems` are lines and files that were left out, boxes among them, and outlines that leave the image.
     """
-
-    class_names: tuple[str, ...]
 
     def __init__(self, path: Path, strict: bool = False) -> None:
         """
@@ -116,24 +115,9 @@ class YoloSource:
                 if labels not in known and str(labels) not in known and labels.name != "classes.txt":
                     self.problems.note(labels, "", "has no image; left out")
 
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def name(self, index: int) -> str:
-        """Inner folders and stem, such as train-plant07."""
-        return self.entries[index].name
-
-    def read(self, index: int) -> Sample:
-        """The image and its objects, in the order of the lines.
-
-        Raises:
-            DataError: naming the image that is damaged.
-        """
-        entry = self.entries[index]
-        try:
-            image = to_float_image(read_pixels(entry.file), str(entry.file))
-        except ImageError as error:
-            raise DataError(str(error)) from None
+    def read_entry(self, entry: _Entry) -> Sample:
+        """The image and its objects, in the order of the lines."""
+        image = read_image(entry.file)
         size, found, numbers = (image.shape[1], image.shape[2]), [], []
         for line in entry.lines:
             instance = draw_object([line.ring * (size[1], size[0])], size, class_id=line.class_id)
@@ -243,7 +227,7 @@ def _list_images(folders: list[Path]) -> dict[str, list[Path]]:
 
 
 def _labels_of(entry: Path) -> Path:
-    """The text file of a image: in `labels` instead of the last `images` of its path, or beside it."""
+    """The text file of an image: in `labels` instead of the last `images` of its path, or beside it."""
     parts = list(entry.parts)
     for position in range(len(parts) - 2, -1, -1):
         if parts[position] == "images":
@@ -311,13 +295,9 @@ def write_yolo(source: Source, folder: Path, progress: Progress | None = None) -
         DataError: if a sample cannot be read.
         FileWriteError: if the disk does not take a file.
     """
-    for part in ("images", "labels"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    make_parts(folder, ("images", "labels"))
     write_atomically(folder / "data.yaml", encode_yolo_names(source.class_names))
-    for index, stem in enumerate(file_stems(source)):
-        sample = source.read(index)
+    for stem, sample in samples_to_write(source, progress):
         warn_of_losses(sample, "yolo")
         write_atomically(folder / "images" / f"{stem}.png", encode_image(sample.image))
-        write_atomically(folder / "labels" / f"{stem}.txt", encode_yolo(objects_of(sample)))
-        if progress is not None:
-            progress(index + 1, len(source))
+        write_atomically(folder / "labels" / f"{stem}.txt", encode_yolo(sample.instances()))

@@ -1,9 +1,9 @@
 """Synthetic rosette plants seen from above, with one label per leaf, for training and tests without real data.
 
 The images imitate the set A1 of the CVPPP leaf segmentation challenge: one plant in one pot on dark soil with moss,
-under directional light. Everything is drawn from numbers; no photograph was used.
+under directional light. Everything is drawn from random numbers; no photograph was used.
 
-The form comes first (`rosette_forms.py`), then colour, light, shadow and camera (`rosette_painting.py`).
+The geometry is drawn first (`rosette_geometry.py`), then colour, light, shadow and camera (`rosette_rendering.py`).
 """
 
 from typing import NamedTuple
@@ -12,16 +12,17 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from seriatim.core.errors import ConfigError
-from seriatim.data.synthetic.rosette_forms import MIN_VISIBLE_PIXELS as MIN_VISIBLE_PIXELS
-from seriatim.data.synthetic.rosette_forms import draw_scene, grow_leaves
-from seriatim.data.synthetic.rosette_painting import paint_ground, paint_leaf, photograph, smooth_noise
+from seriatim.data.synthetic.noise import smooth_noise
+from seriatim.data.synthetic.rosette_geometry import MIN_VISIBLE_PIXELS as MIN_VISIBLE_PIXELS
+from seriatim.data.synthetic.rosette_geometry import draw_scene, grow_leaves
+from seriatim.data.synthetic.rosette_rendering import paint_ground, paint_leaf, photograph
 
 _MIN_SIDE = 64
 _MAX_LEAVES = 40
 
 
 class Rosette(NamedTuple):
-    """A image of a plant and the leaf that each of its pixels shows.
+    """An image of a plant and the leaf that each of its pixels shows.
 
     Attributes:
         image: RGB.
@@ -34,7 +35,7 @@ class Rosette(NamedTuple):
 
 
 def make_rosette(seed: int, height: int = 500, width: int = 530, num_leaves: int | None = None) -> Rosette:
-    """One synthetic plant in its pot. The same arguments give the same arrays, whatever else drew random numbers.
+    """One synthetic plant in its pot. The same arguments give the same arrays; global random state is neither used nor changed.
 
     Args:
         seed: any integer from 0.

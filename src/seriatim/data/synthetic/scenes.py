@@ -1,14 +1,14 @@
-"""Synthetic scenes of several classes: people-, car-, animal-like and other compound shapes, to train multi-class systems without downloads.
+"""Synthetic scenes of several classes: people, cars, animals and other compound shapes, to train multi-class systems without downloads.
 
-Every object is drawn from numbers: a form with parts, pose and proportions of its own (`scene_forms.py`), in colours and textures that do not
-depend on its class (`scene_painting.py`), so that only shape and parts tell what it is. A scene shows 1 to 12 objects of 28 to 130 pixels (in
-a image of 256 x 256; sizes grow with the shorter side): some scenes hold a single object, some many small ones. Nearer objects cover
-farther ones and tend to stand lower and to be larger; objects may be cut by the border, and things that are no objects lie among them.
+Every object is drawn from random numbers: a shape with its own parts, pose and proportions (`scene_classes.py`), in colours and textures that
+do not depend on its class (`scene_rendering.py`), so that only shape and parts identify it. A scene shows 1 to 12 objects of 28 to 130 pixels
+(in an image of 256 x 256; sizes grow with the shorter side): some scenes hold a single object, some many small ones. Nearer objects cover
+farther ones and tend to stand lower and to be larger; the border may cut objects, and clutter lies among them.
 
-The truth is what can be seen: an object's mask is its visible pixels, as COCO annotates them, and no two masks share a pixel. An object that
-would show less than 15 % of itself or fewer than 20 pixels is not painted at all.
+An object's mask is its visible pixels, as COCO annotates them, and no two masks share a pixel. An object that would show less than 15 % of
+itself or fewer than 20 pixels is not painted at all.
 
-This project never trains on seeds below 1000: they are kept for tests and for the numbers that it reports.
+This project never trains on seeds below 1000; they are reserved for tests and reported numbers.
 """
 
 import dataclasses
@@ -20,9 +20,10 @@ from jaxtyping import Int32, UInt8
 
 from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance, Instances
-from seriatim.data.synthetic.scene_contours import Drawing, draw
-from seriatim.data.synthetic.scene_forms import CLASS_NAMES, KINDS
-from seriatim.data.synthetic.scene_painting import cast_shadow, draw_clutter, paint_ground, paint_object, photograph
+from seriatim.data.synthetic.drawing import Drawing, draw
+from seriatim.data.synthetic.scene_classes import CLASS_NAMES, KINDS
+from seriatim.data.synthetic.scene_rendering import cast_shadow, paint_ground, paint_object, photograph
+from seriatim.data.synthetic.shapes_objects import draw_clutter
 
 FEWEST_CLASSES, MAX_CLASSES = 3, len(KINDS)
 """How many classes a scene may draw from."""
@@ -31,24 +32,24 @@ MIN_VISIBLE_PIXELS = 20
 """No object of a scene shows fewer pixels than this."""
 
 MIN_VISIBLE_SHARE = 0.15
-"""No object shows a smaller part of itself; what lies outside the image counts as hidden."""
+"""No object shows a smaller share of its pixels; pixels outside the image count as hidden."""
 
 MAX_OBJECTS = 12
 
 _MIN_SIDE = 64
-_SMALLEST, _LARGEST = 28.0, 130.0  # longer side of an object, in a image with a shorter side of 256
+_SMALLEST, _LARGEST = 28.0, 130.0  # longer side of an object, in an image with a shorter side of 256
 _MIN_LENGTH = 12.0  # pixels, in small images too
 _REFERENCE_SIDE = 256
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A image and the objects that can be seen on it.
+    """An image and the objects that are visible in it.
 
     Attributes:
         image: RGB.
         objects: visible masks with their classes (`class_id` from 1), from the nearest to the farthest.
-        class_names: of the classes the scene was drawn from.
+        class_names: of the classes that the scene was drawn from.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -62,16 +63,16 @@ class Scene:
 
 
 class _Plan(NamedTuple):
-    """What all parts of one scene share."""
+    """Settings that all parts of one scene share."""
 
     height: int
     width: int
-    unit: float  # length of what is one pixel in a image with a shorter side of 256
+    unit: float  # length that is one pixel in an image with a shorter side of 256
     horizon: int | None
     num_objects: int
     num_clutter: int
     sizes: tuple[float, float]
-    gathering: float  # how readily objects keep near each other
+    gathering: float  # probability that an object is placed beside another
     light: tuple[float, float]
 
 
@@ -83,11 +84,11 @@ class _Thing(NamedTuple):
 
 
 def make_scene(seed: int, num_classes: int = 5, size: tuple[int, int] = (256, 256)) -> Scene:
-    """One synthetic scene. The same arguments give the same bytes on every machine, whatever else drew random numbers.
+    """One synthetic scene. The same arguments give the same bytes on every machine.
 
     Args:
-        seed: any integer from 0; below 1000 never to train on.
-        num_classes: 3 to 20, the first so many of `scene_forms.CLASS_NAMES`; every object draws its class evenly.
+        seed: any integer from 0; never train on seeds below 1000.
+        num_classes: 3 to 20, the first of `scene_classes.CLASS_NAMES`; all are equally likely.
         size: (height, width) in pixels, each at least 64.
 
     Raises:
@@ -127,7 +128,7 @@ def check_scene(seed: int, num_classes: int, size: tuple[int, int]) -> None:
 
 
 def _draw_plan(rng: np.random.Generator, height: int, width: int) -> _Plan:
-    """How many objects of what sizes, and where: one alone, a crowd of small ones, or a mixed scene."""
+    """Draw the number and the sizes of objects: one alone, many small ones, or a mixed scene."""
     kind = rng.random()
     if kind < 0.12:
         count, sizes = 1, (60.0, _LARGEST)
@@ -152,7 +153,7 @@ def _draw_plan(rng: np.random.Generator, height: int, width: int) -> _Plan:
 
 
 def _arrange(rng: np.random.Generator, plan: _Plan, num_classes: int) -> tuple[list[_Thing], Instances]:
-    """What is painted, and the visible masks of what is an object, both from the nearest to the farthest."""
+    """The things to paint, and the visible masks of those that are objects, both from the nearest to the farthest."""
     taken = np.zeros((plan.height, plan.width), bool)
     things: list[_Thing] = []
     found: list[Instance] = []
@@ -179,7 +180,7 @@ def _arrange(rng: np.random.Generator, plan: _Plan, num_classes: int) -> tuple[l
 def _place(
     rng: np.random.Generator, plan: _Plan, class_id: int, nearness: float, centers: list[tuple[float, float]]
 ) -> tuple[Drawing, tuple[float, float]]:
-    """An example of a class on the pixels: large and low where it is near, at some chance beside another object."""
+    """Draw an example of a class: large and low if it is near, sometimes beside another object."""
     kind = KINDS[class_id - 1]
     low, high = (math.log(length) for length in plan.sizes)
     share = min(1.0, max(0.0, 0.5 * nearness + 0.6 * rng.random()))
@@ -201,7 +202,7 @@ def _place(
 
 
 def _add_clutter(rng: np.random.Generator, plan: _Plan, taken: np.ndarray, things: list[_Thing], count: int) -> None:
-    """Things that are no objects, behind what is there already and in front of what follows."""
+    """Add clutter behind the things that are already there and in front of those that follow."""
     for _ in range(count):
         length = math.exp(rng.uniform(math.log(8.0), math.log(70.0))) * plan.unit
         center = (rng.uniform(0, plan.height), rng.uniform(0, plan.width))
@@ -216,7 +217,7 @@ def _margin(plan: _Plan) -> int:
 
 
 def _visible(drawing: Drawing, taken: np.ndarray) -> tuple[Instance | None, float]:
-    """What of a drawing is inside the image and not covered, and its share of the whole."""
+    """The part of a drawing that is inside the image and not covered, and its share of the whole."""
     inside, part = drawing.window(*taken.shape)
     mask = drawing.mask
     visible = Instance.from_mask(mask[part] & ~taken[inside], offset=(inside[0].start, inside[1].start))

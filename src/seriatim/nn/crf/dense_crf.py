@@ -1,4 +1,4 @@
-"""Fully connected CRF, its mean field unrolled as a layer.
+"""A fully connected CRF whose mean-field iterations are unrolled as a layer.
 
 Source: Krähenbühl, Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials" (NIPS 2011), eq. 1-4 and
 algorithm 1; unrolled as Zheng et al., "Conditional Random Fields as Recurrent Neural Networks" (ICCV 2015). With label
@@ -9,7 +9,7 @@ probabilities q, positions p in pixels and colours I in 0..255, one iteration is
     m_i(l) = w_b a_i(l) / a_i[1] + w_s s_i(l) / s_i[1]                  each kernel's output divided by the kernel filtered ones
     q_i = softmax(unary_i - sum_l' mu(l, l') m_i(l'))                                            mu: Potts, [l != l'], or learned
 
-For Potts the sum is that of all labels less that of l itself; the first part is the same for all labels, so + m_i(l) is used.
+For Potts the sum is that over all labels minus m_i(l); the first part is the same for all labels, so + m_i(l) is used.
 """
 
 import math
@@ -22,8 +22,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seriatim.core.errors import ConfigError, ShapeError, did_you_mean
-from seriatim.nn.crf.permutohedral import FLOATS, METHODS, LatticeTables, PermutohedralLattice
+from seriatim.core.errors import ConfigError, ShapeError
+from seriatim.nn.crf.permutohedral import (
+    FLOATS,
+    METHODS,
+    LatticeTables,
+    PermutohedralLattice,
+    check_choice,
+    check_floats,
+)
 
 if TYPE_CHECKING:
     from seriatim.nn.crf.crf_kernels import Smoothing
@@ -33,7 +40,7 @@ REACH = 3.3
 
 
 def gaussian_taps(theta: float) -> Float[Tensor, " taps"]:
-    """A Gaussian at the distances -r .. r pixels with r = 3.3 theta rounded up, where it has fallen below 0.5 % (float64).
+    """A Gaussian at the distances -r .. r pixels, r = 3.3 theta rounded up, beyond which it is below 0.5 % (float64).
 
     >>> gaussian_taps(0.5)
     tensor([3.3546e-04, 1.3534e-01, 1.0000e+00, 1.3534e-01, 3.3546e-04],
@@ -45,7 +52,7 @@ def gaussian_taps(theta: float) -> Float[Tensor, " taps"]:
 
 
 def taps_inside(taps: Float[Tensor, " taps"], length: int) -> Float[Tensor, " length"]:
-    """The sum of those taps around each pixel of a line that lie on the line.
+    """For each pixel of a line, the sum of the taps around it that lie on the line.
 
     >>> taps_inside(torch.tensor([1.0, 2.0, 1.0]), 3)
     tensor([3., 4., 3.])
@@ -71,9 +78,9 @@ def gaussian_band(length: int, theta: float) -> Float[Tensor, "length length"]:
 
 
 class Smoothness:
-    """The smoothness kernel of a image: a Gaussian along the columns and along the rows, cut at 3.3 theta, normalised.
+    """The smoothness kernel of an image: a Gaussian along the columns and along the rows, cut at 3.3 theta, normalised.
 
-    It is exact but for the cut, which takes 1e-3 of its mass. `docs/dense-crf.md` compares it with a lattice of two dimensions.
+    The cut removes 1e-3 of its mass; otherwise it is exact. `docs/dense-crf.md` compares it with a lattice of two dimensions.
     """
 
     def __init__(self, size: tuple[int, int], theta: float, compiled: bool) -> None:
@@ -81,7 +88,7 @@ class Smoothness:
         Args:
             size: (height, width) in pixels.
             theta: standard deviation in pixels.
-            compiled: whether the kernels for the CPU are used, or a product with a matrix on either side.
+            compiled: use the kernels for the CPU instead of a product with a matrix on either side.
         """
         self.size, self.theta, self.compiled = size, theta, compiled
 
@@ -127,7 +134,7 @@ class _Smooth(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class CRFKernels:
-    """What a CRF keeps of one image, or of a batch, to refine any number of labels any number of times.
+    """The kernels of one image or of a batch; they refine any number of labels, any number of times.
 
     Attributes:
         size: (height, width) of the image.
@@ -143,11 +150,11 @@ class CRFKernels:
 
 
 class DenseCRF(nn.Module):
-    """Refines the label scores of a image by what its pixels look like and where they lie.
+    """Refines the label scores of an image by the colours and the positions of its pixels.
 
     Attributes:
-        bilateral_weight: learned weight of the appearance kernel, one, or one a label.
-        spatial_weight: the same of the smoothness kernel.
+        bilateral_weight: learned weight of the appearance kernel, one, or one per label.
+        spatial_weight: the same for the smoothness kernel.
         compatibility: learned mu(l, l'), or None for Potts.
         num_mean_field_iterations: may be changed, as CRF-RNN does: 5 in training, 10 in test.
     """
@@ -168,18 +175,18 @@ class DenseCRF(nn.Module):
         """
         Args:
             theta_alpha: reach of the appearance kernel in pixels.
-            theta_beta: its tolerance of colour, in levels of 0..255.
+            theta_beta: reach of the appearance kernel in colour, in levels of 0..255.
             theta_gamma: reach of the smoothness kernel in pixels.
-            bilateral_weight: where the learned weight of the appearance kernel starts.
-            spatial_weight: where the learned weight of the smoothness kernel starts.
+            bilateral_weight: initial value of the learned weight of the appearance kernel.
+            spatial_weight: initial value of the learned weight of the smoothness kernel.
             num_mean_field_iterations: how often the messages are passed.
-            compatibility: "potts", or "learned" (from Potts), which fixes the number of labels.
-            num_labels: the number of labels, where it is fixed.
-            label_weights: a weight for each label instead of one for all; fixes the number of labels.
+            compatibility: "potts", or "learned" (starting from Potts), which fixes the number of labels.
+            num_labels: the number of labels, if it is fixed.
+            label_weights: one weight per label instead of one for all; fixes the number of labels.
             method: "compiled", "plain" or "auto", as in `PermutohedralLattice`.
 
         Raises:
-            ConfigError: if a theta is not positive, or the number of labels is missing where it is needed.
+            ConfigError: if a theta is not positive, a name is unknown, or the number of labels is needed and missing.
         """
         super().__init__()
         for name, theta in (("theta_alpha", theta_alpha), ("theta_beta", theta_beta), ("theta_gamma", theta_gamma)):
@@ -187,12 +194,10 @@ class DenseCRF(nn.Module):
                 raise ConfigError(f"{name}: expected a positive number, got {theta}")
         if num_mean_field_iterations < 1:
             raise ConfigError(f"num_mean_field_iterations: expected at least 1, got {num_mean_field_iterations}")
-        if compatibility not in COMPATIBILITIES:
-            raise ConfigError(f"compatibility: unknown {compatibility!r}{did_you_mean(compatibility, COMPATIBILITIES)}")
-        if method not in METHODS:
-            raise ConfigError(f"method: unknown {method!r}{did_you_mean(method, METHODS)}")
+        check_choice("compatibility", compatibility, COMPATIBILITIES)
+        check_choice("method", method, METHODS)
         if num_labels is None and (compatibility == "learned" or label_weights):
-            raise ConfigError("num_labels: needed where the compatibility or the weights are learned label by label")
+            raise ConfigError("num_labels: needed if the compatibility or the weights are learned label by label")
         self.theta_alpha, self.theta_beta, self.theta_gamma = theta_alpha, theta_beta, theta_gamma
         self.num_mean_field_iterations = num_mean_field_iterations
         self.num_labels, self.method = num_labels, method
@@ -211,27 +216,21 @@ class DenseCRF(nn.Module):
         """The refined logits: softmax over the labels gives the mean field after the last iteration.
 
         Args:
-            unary_logits: scores of each label, -infinity where a label cannot be.
+            unary_logits: scores of each label, -infinity where a label is impossible.
             image: the image in [0, 1], any number of channels; no gradient goes to it.
 
         Raises:
-            ShapeError: if the two do not fit together, or hold NaN.
+            ShapeError: if the two do not fit together or contain NaN.
         """
         return self.refine(unary_logits, self.prepare(image))
 
     def prepare(self, image: Float[Tensor, "*batch channels height width"]) -> CRFKernels:
-        """The kernels of a image or a batch, to be handed to `refine` as often as wanted.
+        """The kernels of an image or a batch, for any number of calls of `refine`.
 
         Raises:
-            ShapeError: if the image is not channels x height x width, with or without a batch in front, of finite floats.
+            ShapeError: if the image is not channels x height x width of finite floats, with or without a batch axis.
         """
-        if image.ndim not in (3, 4) or image.dtype not in FLOATS or 0 in image.shape:
-            raise ShapeError(
-                "image: expected channels x height x width (with or without a batch in front) of float32 or float64 in "
-                f"[0, 1], got {image.dtype} of shape {tuple(image.shape)}"
-            )
-        if not image.isfinite().all():
-            raise ShapeError("image: has pixels that are not finite (NaN or infinity)")
+        check_floats("image", image, "channels x height x width")
         images = image[None] if image.ndim == 3 else image
         appearance = [PermutohedralLattice(self._features(plane), method=self.method) for plane in images]
         compiled = not isinstance(appearance[0].tables, LatticeTables)
@@ -241,10 +240,10 @@ class DenseCRF(nn.Module):
     def refine(
         self, unary_logits: Float[Tensor, "*batch labels height width"], kernels: CRFKernels
     ) -> Float[Tensor, "*batch labels height width"]:
-        """The refined logits of a image whose kernels were prepared.
+        """The refined logits of an image whose kernels `prepare` made.
 
         Raises:
-            ShapeError: if the logits do not fit the kernels, or hold NaN.
+            ShapeError: if the logits do not fit the kernels or contain NaN.
         """
         self._check_unary(unary_logits, kernels)
         if not kernels.batched:
@@ -253,7 +252,7 @@ class DenseCRF(nn.Module):
         return torch.stack([self._refine_image(unary, kernels, lattice) for unary, lattice in pairs])
 
     def _features(self, plane: Tensor) -> Tensor:
-        """Positions over theta_alpha beside colours over theta_beta: the features of the appearance kernel."""
+        """The features of the appearance kernel: colours divided by theta_beta, positions divided by theta_alpha."""
         channels, height, width = plane.shape
         options = {"dtype": plane.dtype, "device": plane.device}
         rows = torch.arange(height, **options) / self.theta_alpha
@@ -273,7 +272,7 @@ class DenseCRF(nn.Module):
         if self.num_labels is not None and unary.shape[-3] != self.num_labels:
             raise ShapeError(f"unary_logits: expected {self.num_labels} labels, got {unary.shape[-3]}")
         if unary.isnan().any():
-            raise ShapeError("unary_logits: hold NaN")
+            raise ShapeError("unary_logits: contain NaN")
 
     def _refine_image(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
         learns = torch.is_grad_enabled() and (
@@ -294,7 +293,7 @@ class DenseCRF(nn.Module):
         return logits.T.reshape(unary.shape)
 
     def _refine_compiled(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
-        """The same without a gradient, all steps of an iteration in the kernels."""
+        """The same without a gradient: the kernels do all steps of an iteration."""
         from seriatim.nn.crf.crf_kernels import Energies, mean_field
 
         assert not isinstance(lattice.tables, LatticeTables)

@@ -1,17 +1,17 @@
 """The compiled kernels of the permutohedral lattice, for the CPU; `permutohedral` holds the plain form that they are tested against.
 
-    place, insert, renumber, chain_direction     build the tables of a lattice
+    locate, insert, renumber, chain_direction    build the tables of a lattice
     splat, blur, slice_points                    filter with them
 
-Kernels work on a range of points, vertices or chains, so that a few threads can share the work without locks: they hold no
-lock of the interpreter, and every number is computed by one thread alone, so results do not depend on how many there are.
-Vertices are numbered in the order of their keys, so that the neighbours in one direction are found by running along the keys
-once. A direction is blurred in place: its chains of neighbours are walked from end to end, each row is read and written once,
-and vertices without neighbours in that direction are not touched.
+A kernel works on a range of points, vertices or chains, so that threads share the work without locks. Kernels release the lock of
+the interpreter, and every number is computed by a single thread, so results do not depend on the number of threads. Vertices are
+numbered in the order of their keys, so that one pass over the keys finds all neighbours in a direction. A direction is blurred in
+place: its chains of neighbours are walked from end to end, each row is read and written once, and vertices without neighbours in
+that direction are not touched.
 """
 
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, no_type_check
@@ -19,49 +19,31 @@ from typing import Any, no_type_check
 import numba
 import numpy as np
 
-from seriatim.nn.crf.permutohedral import key_strides
-from seriatim.nn.crf.simd import WIDTH, add, add_scaled, fill, load, store
+from seriatim.nn.crf.lattice_keys import key_strides
+from seriatim.nn.crf.simd import WIDTH, add, broadcast, load, multiply_add, store
 
 EMPTY = -1
-ROOM = 2**28
-"""Bytes that the rows of a lattice may take before its channels are filtered part by part."""
+MAX_LATTICE_BYTES = 2**28
+"""A lattice whose rows would take more bytes filters its channels in several parts."""
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled when it is first called; kept on disk for later runs wherever a folder can be written."""
+    """The function, compiled at its first call and cached on disk for later runs if a folder can be written."""
     try:
         return numba.njit(function, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:  # numba found no folder that it may write to
+    except RuntimeError:  # numba found no folder that it can write to
         return numba.njit(function, nogil=True, error_model="numpy")
 
 
 def in_ranges(kernel: Callable[..., Any], bounds: Sequence[int], *arguments: Any) -> None:
-    """Runs kernel(start, stop, *arguments) for every neighbouring pair of bounds, each in a thread of its own."""
+    """Run kernel(start, stop, *arguments) for every neighbouring pair of bounds: the first here, each other one in a thread."""
     ranges = [(start, stop) for start, stop in pairwise(bounds) if stop > start]
-    failures: list[BaseException] = []
-    threads = [
-        threading.Thread(target=_run_range, args=(kernel, start, stop, arguments, failures))
-        for start, stop in ranges[1:]
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        if ranges:
-            kernel(*ranges[0], *arguments)
-    finally:
-        for thread in threads:
-            thread.join()
-    if failures:
-        raise failures[0]
-
-
-def _run_range(
-    kernel: Callable[..., Any], start: int, stop: int, arguments: tuple[Any, ...], failures: list[BaseException]
-) -> None:
-    try:
-        kernel(start, stop, *arguments)
-    except BaseException as error:  # handed to the thread that waits
-        failures.append(error)
+    with ThreadPoolExecutor(max(len(ranges), 1)) as pool:  # a thread is started with each submission, none without
+        others = [pool.submit(kernel, *each, *arguments) for each in ranges[1:]]
+        for first in ranges[:1]:
+            kernel(*first, *arguments)
+    for other in others:
+        other.result()
 
 
 def even_bounds(count: int, parts: int) -> list[int]:
@@ -85,8 +67,8 @@ def bounds_by_load(starts: np.ndarray, parts: int) -> list[int]:
 
 @compiled
 @no_type_check
-def place(start, stop, features, basis, whole, rank, weights):
-    """Corner 0 of the simplex of each point (`whole`, d integers), the rank of each coordinate, and the weights of the corners."""
+def locate(start, stop, features, basis, whole, rank, weights):
+    """Compute corner 0 of each point's simplex (`whole`, d integers), the rank of each coordinate, and the corners' weights."""
     dims = features.shape[1]
     elevated = np.empty(dims + 1, np.float64)
     base = np.empty(dims + 1, np.float64)
@@ -128,12 +110,12 @@ def place(start, stop, features, basis, whole, rank, weights):
 @compiled
 @no_type_check
 def corner_ranges(whole, rank, lowest, highest):
-    """The smallest and the largest of each of the d integers over the corners of all simplices."""
+    """Compute the smallest and the largest of each of the d integers over the corners of all simplices."""
     points, dims = whole.shape
     for point in range(points):
         last = rank[point, dims]
         for coordinate in range(dims):
-            # going through the corners, a coordinate rises once and the last one lowers all of them once; the earlier shows
+            # along the corners a coordinate rises once, and the last one lowers all of them once; the earlier change counts
             value = whole[point, coordinate]
             ahead = rank[point, coordinate] > last
             lowest[coordinate] = min(lowest[coordinate], value if ahead else value - 1)
@@ -143,7 +125,7 @@ def corner_ranges(whole, rank, lowest, highest):
 @compiled
 @no_type_check
 def insert(whole, rank, group_size, strides, lowest, table_keys, table_places, keys, corners):
-    """Numbers the vertices in the order met; returns how many there are, or -1 when the table is too full.
+    """Number the vertices in the order in which points meet them; return their count, or -1 when the table is too full.
 
     From one corner of a simplex to the next the coordinate of rank d, then d - 1, ... rises: that is a step along its direction.
     """
@@ -182,7 +164,7 @@ def insert(whole, rank, group_size, strides, lowest, table_keys, table_places, k
 @compiled
 @no_type_check
 def renumber(start, stop, corners, places):
-    """Gives the corners of a range of points the new numbers of their vertices."""
+    """Replace the vertex numbers at the corners of a range of points."""
     for point in range(start, stop):
         for corner in range(corners.shape[1]):
             corners[point, corner] = places[corners[point, corner]]
@@ -191,9 +173,9 @@ def renumber(start, stop, corners, places):
 @compiled
 @no_type_check
 def chain_direction(keys, jump, ahead, walk, starts):
-    """The chains of neighbours in one direction: vertices in the order of the walk, and where each chain starts in it.
+    """Find the chains of neighbours in one direction: the vertices in walking order, and where each chain starts in it.
 
-    Returns how many chains of two or more vertices there are. `jump` is what a step adds to a key, and is positive.
+    Returns the number of chains of at least two vertices. `jump`, which is positive, is what a step adds to a key.
     """
     count = len(keys)
     for vertex in range(count):
@@ -223,8 +205,8 @@ def chain_direction(keys, jump, ahead, walk, starts):
 
 @compiled
 @no_type_check
-def count_shares(corners, starts):
-    """How many shares of points the vertices before each one take; `starts` holds zeros, one more than there are vertices."""
+def count_corners(corners, starts):
+    """Count, for each vertex, the corners of points at the vertices before it; `starts` holds one zero more than vertices."""
     for point in range(corners.shape[0]):
         for corner in range(corners.shape[1]):
             starts[corners[point, corner] + 1] += 1
@@ -235,9 +217,9 @@ def count_shares(corners, starts):
 @compiled
 @no_type_check
 def splat(start, stop, values, channels, corners, weights, lattice, blocks):
-    """Every vertex of a range takes its share of the values of its points. `values` and `lattice` are flat, `channels` a row."""
+    """Add to every vertex of a range the weighted values of its points. `values` and `lattice` are flat, rows of `channels`."""
     for place in range(start * channels, stop * channels, 8):
-        store(lattice, place, fill(lattice.dtype.type(0), (0,)))
+        store(lattice, place, broadcast(lattice.dtype.type(0), (0,)))
     for point in range(corners.shape[0]):
         for channel in range(0, channels, 8 * len(blocks)):
             row = load(values, point * channels + channel, blocks)
@@ -245,49 +227,49 @@ def splat(start, stop, values, channels, corners, weights, lattice, blocks):
                 vertex = np.int64(corners[point, corner])
                 if start <= vertex and vertex < stop:
                     at = vertex * channels + channel
-                    store(lattice, at, add_scaled(weights[point, corner], row, load(lattice, at, blocks)))
+                    store(lattice, at, multiply_add(weights[point, corner], row, load(lattice, at, blocks)))
 
 
 @compiled
 @no_type_check
 def blur(start, stop, walk, starts, lattice, channels, blocks):
-    """Every vertex of a range of chains adds half of what its neighbours in the chain hold, in place."""
+    """Add half of both neighbours in the chain to every vertex of a range of chains, in place."""
     half = lattice.dtype.type(0.5)
     for chain in range(start, stop):
         for channel in range(0, channels, 8 * len(blocks)):
             place_now = np.int64(walk[starts[chain]]) * channels + channel
-            behind = fill(lattice.dtype.type(0), blocks)
+            behind = broadcast(lattice.dtype.type(0), blocks)
             current = load(lattice, place_now, blocks)
             for step in range(starts[chain] + 1, starts[chain + 1]):
                 place_ahead = np.int64(walk[step]) * channels + channel
                 ahead = load(lattice, place_ahead, blocks)
-                store(lattice, place_now, add_scaled(half, add(behind, ahead), current))
+                store(lattice, place_now, multiply_add(half, add(behind, ahead), current))
                 behind, current, place_now = current, ahead, place_ahead
-            store(lattice, place_now, add_scaled(half, behind, current))
+            store(lattice, place_now, multiply_add(half, behind, current))
 
 
 @compiled
 @no_type_check
 def slice_points(start, stop, lattice, channels, corners, weights, out, blocks):
-    """Every point of a range reads the vertices of its simplex, by their weights."""
+    """Sum the weighted vertices of its simplex for every point of a range."""
     for point in range(start, stop):
         for channel in range(0, channels, 8 * len(blocks)):
-            read = fill(lattice.dtype.type(0), blocks)
+            read = broadcast(lattice.dtype.type(0), blocks)
             for corner in range(corners.shape[1]):
                 row = load(lattice, np.int64(corners[point, corner]) * channels + channel, blocks)
-                read = add_scaled(weights[point, corner], row, read)
+                read = multiply_add(weights[point, corner], row, read)
             store(out, point * channels + channel, read)
 
 
 @dataclass(frozen=True)
 class CompiledTables:
-    """The lattice as the kernels read it.
+    """The lattice in the form that the kernels read.
 
     Attributes:
         corners, weights: the vertices of the simplex around each point, and their weights (float32 or float64).
-        starts: how many shares of points the vertices before each one take, which tells how to divide the work.
-        chains: for each direction the walk through its chains, and where each chain starts in it.
-        num_vertices: how many vertices have a point near them.
+        starts: the number of corners at the vertices before each one, which tells how to divide the work.
+        chains: for each direction, the walk through its chains, and where each chain starts in it.
+        num_vertices: number of vertices that have a point near them.
     """
 
     corners: np.ndarray
@@ -302,9 +284,9 @@ def build_compiled(features: np.ndarray, basis: np.ndarray, group_size: int, num
 
     Args:
         features: points x dims of float32 or float64, finite and not too large; the weights get their type.
-        basis: what `lattice_basis` gives.
-        group_size: points of different groups, this many each, share no vertex.
-        num_threads: how many threads may work.
+        basis: result of `lattice_basis`.
+        group_size: number of points in each group; points of different groups share no vertex.
+        num_threads: number of threads.
 
     Raises:
         ConfigError: if the keys would not fit into 64 bits.
@@ -313,7 +295,7 @@ def build_compiled(features: np.ndarray, basis: np.ndarray, group_size: int, num
     whole = np.empty((count, dims), np.int32)
     rank = np.empty((count, dims + 1), np.int16)
     weights = np.empty((count, dims + 1), features.dtype)
-    in_ranges(place, even_bounds(count, num_threads), features, basis, whole, rank, weights)
+    in_ranges(locate, even_bounds(count, num_threads), features, basis, whole, rank, weights)
     lowest, highest = np.full(dims, np.iinfo(np.int64).max), np.full(dims, np.iinfo(np.int64).min)
     corner_ranges(whole, rank, lowest, highest)
     ranges = [(int(low), int(high)) for low, high in zip(lowest, highest, strict=True)]
@@ -326,31 +308,27 @@ def build_compiled(features: np.ndarray, basis: np.ndarray, group_size: int, num
     places = np.empty(len(keys), np.int32)
     places[order] = np.arange(len(keys), dtype=np.int32)
     in_ranges(renumber, even_bounds(count, num_threads), corners, places)
-    chains = _all_chains(keys[order], [*steps[:-1], sum(steps[:-1])], num_threads)
+    jumps = [*steps[:-1], sum(steps[:-1])]
+    chains: list[Any] = [None] * len(jumps)
+    in_ranges(_walk_directions, even_bounds(len(jumps), num_threads), keys[order], jumps, chains)
     starts = np.zeros(len(keys) + 1, np.int64)
-    count_shares(corners, starts)
+    count_corners(corners, starts)
     return CompiledTables(corners, weights, starts, chains, len(keys))
 
 
 def _insert_all(
     whole: np.ndarray, rank: np.ndarray, group_size: int, strides: np.ndarray, lowest: np.ndarray, corners: np.ndarray
 ) -> np.ndarray:
-    """Numbers the vertices, in a table that is made larger when it fills; returns their keys."""
-    room = min(2 * len(whole), corners.size)
+    """Number the vertices, with a larger table if the first is too small; return their keys."""
+    capacity = min(2 * len(whole), corners.size)
     while True:
-        slots = 1 << (2 * room - 1).bit_length()
+        slots = 1 << (2 * capacity - 1).bit_length()
         table_keys, table_places = np.full(slots, EMPTY, np.int64), np.empty(slots, np.int32)
-        keys = np.empty(room, np.int64)
+        keys = np.empty(capacity, np.int64)
         found = insert(whole, rank, group_size, strides, lowest, table_keys, table_places, keys, corners)
         if found >= 0:
             return keys[:found].copy()
-        room = corners.size
-
-
-def _all_chains(keys: np.ndarray, jumps: Sequence[int], num_threads: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    chains: list[Any] = [None] * len(jumps)
-    in_ranges(_walk_directions, even_bounds(len(jumps), num_threads), keys, jumps, chains)
-    return chains
+        capacity = corners.size
 
 
 def _walk_directions(start: int, stop: int, keys: np.ndarray, jumps: Sequence[int], chains: list[Any]) -> None:
@@ -362,7 +340,7 @@ def _walk_directions(start: int, stop: int, keys: np.ndarray, jumps: Sequence[in
 
 
 def padded_channels(channels: int) -> tuple[int, tuple[int, ...]]:
-    """How wide a row of so many channels becomes, and the blocks that the kernels take at a time.
+    """The padded width of a row of channels, and the blocks that the kernels process at a time.
 
     >>> padded_channels(21)
     (24, (0, 0, 0))
@@ -384,7 +362,7 @@ def spread_over_lattice(
     reverse: bool,
     num_threads: int,
 ) -> None:
-    """Splats flat rows of values and blurs them into the flat rows of the vertices, 2^(d + 1) times too large."""
+    """Splat flat rows of values and blur them in the flat rows of the vertices, 2^(d + 1) times too large."""
     bounds = bounds_by_load(tables.starts, num_threads)
     in_ranges(splat, bounds, values, channels, tables.corners, tables.weights, lattice, blocks)
     for walk, starts in reversed(tables.chains) if reverse else tables.chains:
@@ -392,15 +370,15 @@ def spread_over_lattice(
 
 
 def channels_at_once(tables: CompiledTables, itemsize: int) -> int:
-    """How many channels are filtered together: 32, or as few as 8 where the rows of the lattice would take more than ROOM."""
-    fitting = ROOM // (tables.num_vertices * itemsize) // WIDTH * WIDTH
+    """Number of channels to filter together: 32, or fewer, at least 8, if the lattice would exceed MAX_LATTICE_BYTES."""
+    fitting = MAX_LATTICE_BYTES // (tables.num_vertices * itemsize) // WIDTH * WIDTH
     return max(WIDTH, min(4 * WIDTH, fitting))
 
 
 def filter_compiled(
     tables: CompiledTables, values: np.ndarray, reverse: bool, num_threads: int, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Splat, blur and slice of points x channels, as `permutohedral.filter_plainly`; written to `out` where that is given."""
+    """Splat, blur and slice points x channels, as `permutohedral.filter_plainly`; the result is written to `out` if given."""
     count, together = len(tables.corners), channels_at_once(tables, values.itemsize)
     out = np.empty_like(values) if out is None else out
     for first in range(0, values.shape[1], together):

@@ -5,18 +5,16 @@ features f that are already divided by the bandwidths, the filter approximates
 
     out_i = sum_j exp(-|f_i - f_j|^2 / 2) v_j
 
-in time linear in the number of points: every point spreads its value on the d + 1 corners of the simplex that holds it (splat),
-corners next to each other on the lattice mix with (1/4, 1/2, 1/4) along each of the d + 1 directions (blur), and the points read
-their corners (slice). Splat, blur and slice are linear in the values, so the gradient is the transposed filter: the same three
+in time linear in the number of points: every point adds its value to the d + 1 corners of the simplex around it (splat),
+neighbouring corners mix with (1/4, 1/2, 1/4) along each of the d + 1 directions (blur), and every point reads its corners (slice). Splat, blur and slice are linear in the values, so the gradient is the transposed filter: the same three
 steps with the directions in reverse.
 
-A lattice point is held by d integers m_i = (c_d - c_i) / (d + 1), where c are the paper's d + 1 coordinates of zero sum. They lie
-without gaps, and a step along direction j < d changes m_j alone, a step along direction d changes all of them: so a point packs
+A lattice point is stored as d integers m_i = (c_d - c_i) / (d + 1), where c are the paper's d + 1 coordinates of zero sum. They
+have no gaps; a step along direction j < d changes m_j alone, and a step along direction d changes all of them. So a point packs
 into one 64-bit key, and its neighbours are at a constant distance from that key.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seriatim.core.errors import ConfigError, ShapeError, did_you_mean
+from seriatim.nn.crf.lattice_keys import key_strides
 
 if TYPE_CHECKING:
     from seriatim.nn.crf.lattice_kernels import CompiledTables
@@ -33,11 +32,10 @@ NORMALIZATIONS = ("none", "before", "after", "symmetric")
 METHODS = ("auto", "compiled", "plain")
 FLOATS = (torch.float32, torch.float64)
 MAX_FEATURE = 1e7
-KEY_BITS = 62
 
 
 def lattice_basis(dims: int) -> Float[Tensor, "corners dims"]:
-    """The matrix that takes features to the paper's d + 1 coordinates, scaled so that the whole filter has unit variance (float64).
+    """The matrix that maps features to the paper's d + 1 coordinates, scaled so that the whole filter has unit variance (float64).
 
     >>> lattice_basis(1)
     tensor([[ 1.1547],
@@ -54,7 +52,7 @@ def lattice_basis(dims: int) -> Float[Tensor, "corners dims"]:
 def enclosing_simplices(
     features: Float[Tensor, "points dims"],
 ) -> tuple[Int[Tensor, "points corners dims"], Float[Tensor, "points corners"]]:
-    """The integers m of the corners of the simplex that holds each point, and the weights of the corners, which sum to one.
+    """The integers m of the corners of the simplex around each point, and the weights of the corners, which sum to one.
 
     Args:
         features: positions in units of the bandwidth.
@@ -124,29 +122,8 @@ def build_tables(features: Float[Tensor, "points dims"], group_size: int) -> Lat
     return LatticeTables(corners, weights, ahead, behind, len(vertices))
 
 
-def key_strides(ranges: Sequence[tuple[int, int]], num_groups: int = 1) -> list[int]:
-    """What a step of each of the d integers, and then of the group, adds to a packed key; each range is widened by one on either side.
-
-    >>> key_strides([(0, 7), (-3, 4)])
-    [1, 10, 100]
-
-    Raises:
-        ConfigError: if the keys would not fit into 64 bits.
-    """
-    strides = [1]
-    for low, high in ranges:
-        strides.append(strides[-1] * (high - low + 3))
-    if strides[-1] * num_groups >= 2**KEY_BITS:
-        spans = ", ".join(str(high - low + 1) for low, high in ranges)
-        raise ConfigError(
-            f"features: {len(ranges)} dimensions that span {spans} lattice steps do not fit into keys of {KEY_BITS} bits; "
-            "divide them by larger bandwidths, or use fewer dimensions"
-        )
-    return strides
-
-
 def _find(vertices: Tensor, wanted: Tensor) -> Tensor:
-    """Where each wanted key stands among the sorted vertices; their number where it is missing."""
+    """The position of each wanted key among the sorted vertices; the number of vertices where it is missing."""
     places = torch.searchsorted(vertices, wanted).clamp_(max=len(vertices) - 1)
     return torch.where(vertices[places] == wanted, places, len(vertices))
 
@@ -154,7 +131,7 @@ def _find(vertices: Tensor, wanted: Tensor) -> Tensor:
 def filter_plainly(
     tables: LatticeTables, values: Float[Tensor, "points channels"], reverse: bool
 ) -> Float[Tensor, "points channels"]:
-    """Splat, blur and slice, 2^(d + 1) times too large; with `reverse` the directions are taken from last to first: the transpose."""
+    """Splat, blur and slice, 2^(d + 1) times too large; with `reverse`, the directions run from last to first: the transpose."""
     weights = tables.weights.to(values.dtype)
     lattice = values.new_zeros(tables.num_vertices + 1, values.shape[1])
     for corner in range(weights.shape[1]):
@@ -196,9 +173,9 @@ class PermutohedralLattice:
         """
         Args:
             features: positions, already divided by the bandwidths. No gradient goes to them. With a leading batch axis the
-                entries of the batch are filtered apart from each other.
+                entries of the batch are filtered separately.
             normalization: with K the plain filter and n = K 1, "none" gives K v, "after" (the default, as DIN's CRF does)
-                (K v) / n, so that constants stay what they are, "before" K (v / n), and "symmetric" K (v / sqrt n) / sqrt n.
+                (K v) / n, which keeps constants, "before" K (v / n), and "symmetric" K (v / sqrt n) / sqrt n.
             method: "compiled" for the kernels on the CPU, "plain" for PyTorch operations on any device, "auto" for the
                 former on the CPU and the latter elsewhere.
 
@@ -206,12 +183,10 @@ class PermutohedralLattice:
             ShapeError: if the features are not finite numbers in points x dims.
             ConfigError: if a name is unknown, or the features span more than the keys can hold.
         """
-        if method not in METHODS:
-            raise ConfigError(f"method: unknown {method!r}{did_you_mean(method, METHODS)}")
+        check_choice("method", method, METHODS)
+        check_choice("normalization", normalization, NORMALIZATIONS)
         if method == "compiled" and features.device.type != "cpu":
             raise ConfigError(f"method: the compiled kernels run on the CPU, the features are on {features.device}")
-        if normalization not in NORMALIZATIONS:
-            raise ConfigError(f"normalization: unknown {normalization!r}{did_you_mean(normalization, NORMALIZATIONS)}")
         check_features(features)
         self.normalization = normalization
         self.batch = tuple(features.shape[:-1])
@@ -229,10 +204,10 @@ class PermutohedralLattice:
         return self.tables.num_vertices
 
     def filter(self, values: Float[Tensor, "*batch points channels"]) -> Float[Tensor, "*batch points channels"]:
-        """The filtered values, normalised as the lattice was told; differentiable in the values, any number of times.
+        """The filtered and normalised values; differentiable in the values, any number of times.
 
         Raises:
-            ShapeError: if the values do not belong to the points of this lattice.
+            ShapeError: if the values do not fit the points of this lattice.
         """
         if values.shape[:-1] != self.batch or values.dtype not in FLOATS or values.device != self.device:
             expected = " x ".join(map(str, self.batch))
@@ -263,7 +238,7 @@ class PermutohedralLattice:
         return _Filter.apply(values, self, False)  # pyright: ignore[reportReturnType]
 
     def apply_filter(self, values: Float[Tensor, "points channels"], reverse: bool) -> Float[Tensor, "points channels"]:
-        """K v without normalisation, or its transpose; takes no part in automatic differentiation."""
+        """K v without normalisation, or its transpose; not recorded by automatic differentiation."""
         if isinstance(self.tables, LatticeTables):
             return filter_plainly(self.tables, values, reverse).mul_(self.scale)
         from seriatim.nn.crf.lattice_kernels import filter_compiled
@@ -273,7 +248,7 @@ class PermutohedralLattice:
 
 
 def _build_compiled(features: Tensor, group_size: int) -> "CompiledTables":
-    """The tables of the kernels; numba, which takes a while to import, is imported here for the first time."""
+    """The tables of the kernels. Only here and in `apply_filter` is numba imported, which takes a while."""
     from seriatim.nn.crf.lattice_kernels import build_compiled
 
     basis = lattice_basis(features.shape[1]).numpy()
@@ -281,30 +256,56 @@ def _build_compiled(features: Tensor, group_size: int) -> "CompiledTables":
 
 
 def kernel_scale(dims: int) -> float:
-    """What makes good for blurring with (1/2, 1, 1/2), so that a dense cloud of points has the mass of the Gaussian.
+    """The factor that gives a dense cloud of points the mass of the Gaussian after blurs with (1/2, 1, 1/2).
 
-    That mass is (2 pi)^(d/2) a unit of density; the cell of a vertex has the volume (3/2)^(d/2) / sqrt(d + 1) in units of the
+    That mass is (2 pi)^(d/2) per unit of density; the cell of a vertex has the volume (3/2)^(d/2) / sqrt(d + 1) in units of the
     bandwidth, and the d + 1 blurs each double the sum.
     """
     return (2 * math.pi) ** (dims / 2) * math.sqrt(dims + 1) / 1.5 ** (dims / 2) / 2 ** (dims + 1)
 
 
-def check_features(features: Tensor) -> None:
-    """Refuse features that are not finite floats, points x dims with or without a leading batch.
+def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a name that is none of the known ones.
+
+    Raises:
+        ConfigError: naming the setting and the closest known name.
+    """
+    if value not in known:
+        raise ConfigError(f"{name}: unknown {value!r}{did_you_mean(value, known)}")
+
+
+def check_floats(name: str, values: Tensor, axes: str) -> None:
+    """Refuse what is not a tensor of finite floats with these axes, with or without a leading batch axis.
+
+    Args:
+        name: of the argument, for the message.
+        values: what was given.
+        axes: their names, joined by " x ".
 
     Raises:
         ShapeError: saying what it got.
     """
-    if features.ndim not in (2, 3) or features.dtype not in FLOATS or 0 in features.shape:
+    num_axes = len(axes.split(" x "))
+    if values.ndim not in (num_axes, num_axes + 1) or values.dtype not in FLOATS or 0 in values.shape:
         raise ShapeError(
-            "features: expected float32 or float64 of points x dims (with or without a batch in front), at least one of each, "
-            f"got {features.dtype} of shape {tuple(features.shape)}"
+            f"{name}: expected float32 or float64 of {axes} (with or without a batch in front), at least one of each, "
+            f"got {values.dtype} of shape {tuple(values.shape)}"
         )
-    if not features.isfinite().all():
-        raise ShapeError("features: have values that are not finite (NaN or infinity)")
+    if not values.isfinite().all():
+        raise ShapeError(f"{name}: has values that are not finite (NaN or infinity)")
+
+
+def check_features(features: Tensor) -> None:
+    """Refuse features that a lattice cannot hold.
+
+    Raises:
+        ShapeError: if they are not finite floats, points x dims with or without a leading batch axis.
+        ConfigError: if they lie too far from the origin.
+    """
+    check_floats("features", features, "points x dims")
     largest = float(features.detach().abs().max())
     if largest > MAX_FEATURE:
         raise ConfigError(
-            f"features: reach {largest:.3g} bandwidths from the origin, the lattice takes {MAX_FEATURE:.0e} at the most; "
+            f"features: reach {largest:.3g} bandwidths from the origin, the lattice takes at most {MAX_FEATURE:.0e}; "
             "divide them by larger bandwidths, or move them"
         )

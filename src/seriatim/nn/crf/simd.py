@@ -1,10 +1,10 @@
-"""Eight numbers at once: the vector instructions that the compiled kernels are written with.
+"""Vector instructions for the compiled kernels.
 
-A value of the type `Lanes` is 1 to 4 blocks of eight numbers that lie beside each other in an array. Each function below
-becomes one or two instructions a block. They exist because the compiler's own search for such instructions fails on rows that
-are read through an index, which is all that a lattice does.
+A value of the type `Lanes` is 1 to 4 vectors of eight numbers that lie beside each other in an array. Each function below compiles
+to one or two instructions per vector. They are needed because the compiler does not vectorise loops over rows that are read
+through an index, as a lattice reads them.
 
-The number of blocks must be known when a kernel is compiled: it is the length of a tuple of zeros, the argument `blocks`.
+The number of vectors must be known when a kernel is compiled: it is the length of a tuple of zeros, the argument `blocks`.
 """
 
 from typing import Any
@@ -17,17 +17,17 @@ WIDTH = 8
 _LOG2_E, _LN2_HIGH, _LN2_LOW = 1.44269504088896341, 0.693359375, -2.12194440e-4
 _EXP_TERMS = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 NEGLIGIBLE_EXPONENT = -46.0
-"""exp of less than this, 1e-20, counts as zero: it keeps numbers so small that processors slow down out of the lattice."""
+"""exp below this, 1e-20, counts as zero: smaller numbers in the lattice would slow the processor down."""
 
 
 class Lanes(types.Type):
-    """Blocks of eight numbers of one type."""
+    """Vectors of eight numbers of one type."""
 
     def __init__(self, dtype: Any, num_blocks: int) -> None:
         """
         Args:
             dtype: float32 or float64, as numba knows them.
-            num_blocks: how many times eight.
+            num_blocks: number of vectors.
         """
         self.dtype, self.num_blocks = dtype, num_blocks
         super().__init__(name=f"Lanes({dtype}, {num_blocks})")
@@ -35,7 +35,7 @@ class Lanes(types.Type):
 
 @register_model(Lanes)
 class LanesModel(models.PrimitiveModel):
-    """Lanes as the compiler sees them: an array of vectors."""
+    """Lanes for the compiler: an array of vectors."""
 
     def __init__(self, dmm: Any, fe_type: Lanes) -> None:
         vector = ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), WIDTH)
@@ -61,23 +61,27 @@ def _constant(vector_type: ir.VectorType, number: float) -> ir.Constant:
     return ir.Constant(vector_type, [number] * WIDTH)
 
 
-def _spread(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
-    """The scalar in all eight places."""
-    nothing = ir.Constant(vector_type, ir.Undefined)
-    one = builder.insert_element(nothing, scalar, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH))
+def _shuffle(builder: Any, first: Any, second: Any, order: list[int]) -> Any:
+    """The numbers of two vectors at the positions `order`; those of the second are counted from eight."""
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), order))
+
+
+def _broadcast(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
+    """A vector that holds the scalar eight times."""
+    undefined = ir.Constant(vector_type, ir.Undefined)
+    return _shuffle(builder, builder.insert_element(undefined, scalar, ir.IntType(32)(0)), undefined, [0] * WIDTH)
 
 
 def _pointers(context: Any, builder: Any, lanes: Lanes, array_type: Any, array: Any, index: Any) -> list[Any]:
-    """Where each block lies in a flat array."""
+    """Pointers to the vectors that begin at an index of a flat array."""
     data = context.make_array(array_type)(context, builder, array).data
     vector = _vector_type(context, lanes).as_pointer()
     places = [builder.add(index, ir.Constant(index.type, WIDTH * number)) for number in range(lanes.num_blocks)]
     return [builder.bitcast(builder.gep(data, [place]), vector) for place in places]
 
 
-def _mapped(operation: Any) -> Any:
-    """Code that applies an operation on vectors block by block; scalars among the arguments are spread first."""
+def _elementwise(operation: Any) -> Any:
+    """Code that applies an operation to each vector; scalar arguments are broadcast first."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lanes = signature.return_type
@@ -87,7 +91,7 @@ def _mapped(operation: Any) -> Any:
             if isinstance(kind, Lanes):
                 columns.append(_unpack(builder, kind, value))
             else:
-                columns.append([_spread(builder, value, vector)] * lanes.num_blocks)
+                columns.append([_broadcast(builder, value, vector)] * lanes.num_blocks)
         return _pack(context, builder, lanes, [operation(builder, *row) for row in zip(*columns, strict=True)])
 
     return generate
@@ -103,7 +107,7 @@ def _maximum(builder: Any, first: Any, second: Any) -> Any:
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any, blocks: Any) -> Any:
-    """The lanes that begin at an index of a flat array. Nothing checks that they lie inside."""
+    """Load the lanes that begin at an index of a flat array, without a check of its bounds."""
     signature = Lanes(array.dtype, len(blocks))(array, types.intp, blocks)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -118,7 +122,7 @@ def load(typing: Any, array: Any, index: Any, blocks: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, array: Any, index: Any, lanes: Any) -> Any:
-    """Writes lanes to a flat array, from an index on. Nothing checks that they lie inside."""
+    """Store lanes at an index of a flat array, without a check of its bounds."""
     signature = types.void(array, types.intp, lanes)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -132,13 +136,13 @@ def store(typing: Any, array: Any, index: Any, lanes: Any) -> Any:
 
 
 @intrinsic
-def fill(typing: Any, scalar: Any, blocks: Any) -> Any:
-    """Lanes that all hold the scalar."""
+def broadcast(typing: Any, scalar: Any, blocks: Any) -> Any:
+    """Lanes that hold the scalar in every place."""
     signature = Lanes(scalar, len(blocks))(scalar, blocks)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lanes = signature.return_type
-        vector = _spread(builder, args[0], _vector_type(context, lanes))
+        vector = _broadcast(builder, args[0], _vector_type(context, lanes))
         return _pack(context, builder, lanes, [vector] * lanes.num_blocks)
 
     return signature, generate
@@ -147,24 +151,24 @@ def fill(typing: Any, scalar: Any, blocks: Any) -> Any:
 @intrinsic
 def add(typing: Any, first: Any, second: Any) -> Any:
     """first + second."""
-    return first(first, second), _mapped(lambda builder, a, b: builder.fadd(a, b))
+    return first(first, second), _elementwise(lambda builder, a, b: builder.fadd(a, b))
 
 
 @intrinsic
-def add_scaled(typing: Any, scale: Any, lanes: Any, added: Any) -> Any:
+def multiply_add(typing: Any, scale: Any, lanes: Any, added: Any) -> Any:
     """scale x lanes + added, where the scale is one number, or lanes too."""
     scale = scale if isinstance(scale, Lanes) else lanes.dtype
-    return lanes(scale, lanes, added), _mapped(_multiply_add)
+    return lanes(scale, lanes, added), _elementwise(_multiply_add)
 
 
 @intrinsic
-def scaled(typing: Any, scale: Any, lanes: Any) -> Any:
+def multiply(typing: Any, scale: Any, lanes: Any) -> Any:
     """scale x lanes."""
-    return lanes(lanes.dtype, lanes), _mapped(lambda builder, a, b: builder.fmul(a, b))
+    return lanes(lanes.dtype, lanes), _elementwise(lambda builder, a, b: builder.fmul(a, b))
 
 
 def _exponential(builder: Any, lowered: Any) -> Any:
-    """exp of float32 numbers that are not positive, to 2e-7: exp(x) = 2^k exp(r), a polynomial of degree 7 for the rest r."""
+    """exp of float32 numbers up to 0, with an error of 2e-7: exp(x) = 2^k exp(r), and a polynomial of degree 7 for exp(r)."""
     vector = lowered.type
     whole_type = ir.VectorType(ir.IntType(32), WIDTH)
     floor = _constant(vector, NEGLIGIBLE_EXPONENT)
@@ -185,17 +189,17 @@ def _exponential(builder: Any, lowered: Any) -> Any:
 
 
 @intrinsic
-def exponential_below(typing: Any, lanes: Any, highest: Any) -> Any:
-    """exp(lanes - highest), for float32 where no lane is above the highest; zero below 1e-20."""
+def exp_minus(typing: Any, lanes: Any, highest: Any) -> Any:
+    """exp(lanes - highest) of float32 numbers of which none is above `highest`; zero below 1e-20."""
 
     def operation(builder: Any, vector: Any, spread: Any) -> Any:
         return _exponential(builder, builder.fsub(vector, spread))
 
-    return lanes(lanes, lanes.dtype), _mapped(operation)
+    return lanes(lanes, lanes.dtype), _elementwise(operation)
 
 
-def _reduced(operation: Any) -> Any:
-    """Code that joins all lanes into one number."""
+def _reduction(operation: Any) -> Any:
+    """Code that combines all numbers into one."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vectors = _unpack(builder, signature.args[0], args[0])
@@ -204,46 +208,43 @@ def _reduced(operation: Any) -> Any:
             joined = operation(builder, joined, vector)
         for distance in (4, 2, 1):
             order = [(place + distance) % WIDTH for place in range(WIDTH)]
-            turned = builder.shuffle_vector(
-                joined,
-                ir.Constant(joined.type, ir.Undefined),
-                ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), order),
-            )
-            joined = operation(builder, joined, turned)
+            rotated = _shuffle(builder, joined, ir.Constant(joined.type, ir.Undefined), order)
+            joined = operation(builder, joined, rotated)
         return builder.extract_element(joined, ir.IntType(32)(0))
 
     return generate
 
 
 @intrinsic
-def largest(typing: Any, lanes: Any) -> Any:
+def reduce_max(typing: Any, lanes: Any) -> Any:
     """The largest of the numbers."""
-    return lanes.dtype(lanes), _reduced(_maximum)
+    return lanes.dtype(lanes), _reduction(_maximum)
 
 
 @intrinsic
-def total(typing: Any, lanes: Any) -> Any:
+def reduce_sum(typing: Any, lanes: Any) -> Any:
     """The sum of the numbers."""
-    return lanes.dtype(lanes), _reduced(lambda builder, a, b: builder.fadd(a, b))
+    return lanes.dtype(lanes), _reduction(lambda builder, a, b: builder.fadd(a, b))
 
 
-def _turned(builder: Any, rows: list[Any]) -> list[Any]:
-    """The transpose of eight vectors of eight: halves, quarters and single numbers change places across the diagonal."""
+def transpose_8x8(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of eight vectors: halves, then quarters, then single numbers are exchanged across the diagonal."""
     for size in (4, 2, 1):
         upper = [place if not place & size else place - size + WIDTH for place in range(WIDTH)]
         lower = [place + size if not place & size else place + WIDTH for place in range(WIDTH)]
-        masks = [ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), order) for order in (upper, lower)]
-        turned = list(rows)
+        exchanged = list(rows)
         for number in range(WIDTH):
             if not number & size:
                 pair = rows[number], rows[number + size]
-                turned[number], turned[number + size] = (builder.shuffle_vector(*pair, mask) for mask in masks)
-        rows = turned
+                exchanged[number], exchanged[number + size] = (
+                    _shuffle(builder, *pair, order) for order in (upper, lower)
+                )
+        rows = exchanged
     return rows
 
 
 @intrinsic
-def turn_tile(
+def transpose_tile(
     typing: Any,
     source: Any,
     at: Any,
@@ -255,10 +256,10 @@ def turn_tile(
     target_rows: Any,
     otherwise: Any,
 ) -> Any:
-    """Transposes a tile of 8 x 8 numbers from one flat array to another.
+    """Transpose a tile of 8 x 8 numbers from one flat array into another.
 
-    Rows of the tile lie `source_step` apart and become columns of the target, whose rows lie `target_step` apart. Only the first
-    `source_rows` rows are read, the others count as `otherwise`; only the first `target_rows` are written.
+    The rows of the tile lie `source_step` apart and become columns of the target, whose rows lie `target_step` apart. Only the first
+    `source_rows` rows are read, and the others are set to `otherwise`; only the first `target_rows` rows are written.
     """
     whole = types.intp
     signature = types.void(source, whole, whole, whole, target, whole, whole, whole, source.dtype)
@@ -267,18 +268,17 @@ def turn_tile(
         source, at, source_step, source_rows, target, place, target_step, target_rows, otherwise = args
         lanes = Lanes(signature.args[0].dtype, 1)
         align = lanes.dtype.bitwidth // 8
-        missing = _spread(builder, otherwise, _vector_type(context, lanes))
+        missing = _broadcast(builder, otherwise, _vector_type(context, lanes))
         rows = []
         for number in range(WIDTH):
-            there = builder.icmp_signed("<", ir.Constant(at.type, number), source_rows)
-            step = builder.select(
-                there, builder.mul(source_step, ir.Constant(at.type, number)), ir.Constant(at.type, 0)
-            )
+            exists = builder.icmp_signed("<", ir.Constant(at.type, number), source_rows)
+            offset = builder.mul(source_step, ir.Constant(at.type, number))
+            step = builder.select(exists, offset, ir.Constant(at.type, 0))
             (pointer,) = _pointers(context, builder, lanes, signature.args[0], source, builder.add(at, step))
             row = builder.load(pointer)
             row.align = align
-            rows.append(builder.select(there, row, missing))
-        for number, row in enumerate(_turned(builder, rows)):
+            rows.append(builder.select(exists, row, missing))
+        for number, row in enumerate(transpose_8x8(builder, rows)):
             with builder.if_then(builder.icmp_signed("<", ir.Constant(at.type, number), target_rows), likely=True):
                 step = builder.mul(target_step, ir.Constant(at.type, number))
                 (pointer,) = _pointers(context, builder, lanes, signature.args[4], target, builder.add(place, step))

@@ -1,7 +1,7 @@
 import numpy as np
 
 from seriatim.core.instances import Instance
-from seriatim.data.masks.overlaps import lay_objects, objects_of
+from seriatim.data.masks.overlaps import lay_objects
 
 IMAGE = np.zeros((1, 6, 6), dtype=np.float32)
 
@@ -21,7 +21,7 @@ def test_the_smaller_object_lies_on_top_and_the_order_stays():
 def test_objects_without_overlap_are_the_label_map_alone():
     sample, _ = lay_objects("a", IMAGE, [square(0, 0, 2, 1), square(3, 3, 2, 2)])
     assert sample.objects is None
-    back = objects_of(sample)
+    back = sample.instances()
     assert [(one.box, one.class_id) for one in back] == [((0, 0, 2, 2), 1), ((3, 3, 5, 5), 2)]
 
 
@@ -41,11 +41,11 @@ def test_pixels_of_an_object_are_not_ignored():
     assert lay_objects("a", IMAGE, [square(0, 0, 6, 1)], ignore)[0].ignore is None
 
 
-def test_a_image_without_objects_is_a_sample_all_the_same():
+def test_an_image_without_objects_is_a_sample_all_the_same():
     sample, covered = lay_objects("a", IMAGE, [])
     assert (len(sample.classes), sample.labels.max(), covered) == (0, 0, [])
 
 
 def test_overlapping_objects_keep_covered_pixels_and_their_classes():
     sample, _ = lay_objects("a", IMAGE, [square(1, 1, 2, 5), square(0, 0, 4, 7)])
-    assert [(one.area, one.class_id) for one in objects_of(sample)] == [(4, 5), (16, 7)]
+    assert [(one.area, one.class_id) for one in sample.instances()] == [(4, 5), (16, 7)]

@@ -80,7 +80,7 @@ def test_parts_without_area_or_outside_are_named_and_the_others_drawn():
         ([[1, 1, 5, 5, 3, float("inf")]], "no finite numbers"),
         ([[1, 1, float("-inf"), 5, 3, float("inf")]], "no finite numbers"),
         ([[1, 1, 5, 5, 3, 10**400]], "no finite numbers"),
-        ([[1, 1, 5, 5, 3, 1e9]], "coordinates from 1 to 1000000000.0 in a image of 37 x 52 pixels"),
+        ([[1, 1, 5, 5, 3, 1e9]], "coordinates from 1 to 1000000000.0 in an image of 37 x 52 pixels"),
         ([[1, 1, 5, 5, 3, -(10**18)]], "coordinates from -1000000000000000000 to 5"),
         ([[1, 1, 5, 5, 3, "9"]], "holds str where numbers belong"),
         ([[1, 1, 5, 5, 3, True]], "holds bool where numbers belong"),

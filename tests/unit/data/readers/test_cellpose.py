@@ -11,6 +11,8 @@ from seriatim.data.catalogue import open_source
 from seriatim.data.readers.cellpose import CellposeSource, write_cellpose
 from seriatim.data.samples import Sample
 
+from ..memory_source import MemorySource
+
 LABELS = np.array([[0, 7, 7, 0], [0, 0, 3, 3]], dtype=np.uint16)
 DENSE = [[0, 2, 2, 0], [0, 0, 1, 1]]
 
@@ -66,7 +68,7 @@ def test_other_files_of_cellpose_are_passed_over_and_never_opened(tmp_path, monk
     source.read(0)
 
 
-def test_a_image_with_a_seg_file_alone_is_a_problem_that_says_what_to_do(tmp_path):
+def test_an_image_with_a_seg_file_alone_is_a_problem_that_says_what_to_do(tmp_path):
     save(tmp_path / "a.png")
     save(tmp_path / "a_masks.png", LABELS)
     save(tmp_path / "b.png")
@@ -120,21 +122,6 @@ def test_sizes_that_differ_and_damaged_files_are_named(tmp_path):
 # --- writing ---------------------------------------------------------------------------------------------------------------------
 
 
-class Made:
-    def __init__(self, *samples, class_names=("cell",)):
-        self.samples = samples
-        self.class_names = class_names
-
-    def __len__(self):
-        return len(self.samples)
-
-    def name(self, index):
-        return self.samples[index].name
-
-    def read(self, index):
-        return self.samples[index]
-
-
 def sample_of(name, labels, channels=3, **others):
     labels = np.asarray(labels, dtype=np.int32)
     image = np.random.default_rng(0).integers(0, 256, (channels, *labels.shape)).astype(np.float32) / 255
@@ -144,7 +131,7 @@ def sample_of(name, labels, channels=3, **others):
 @pytest.mark.parametrize("name", ["a", "000_img", "x_masks", "a_cp", "flows_flows", "deep/a"])
 def test_what_is_written_is_read_again_whatever_its_name(tmp_path, name):
     made, seen = sample_of(name, DENSE), []
-    write_cellpose(Made(made), tmp_path / "out", lambda done, total: seen.append((done, total)))
+    write_cellpose(MemorySource(made), tmp_path / "out", lambda done, total: seen.append((done, total)))
     assert seen == [(1, 1)]
     source = CellposeSource(tmp_path / "out", strict=True)
     assert source.name(0) == name.replace("/", "-")
@@ -157,7 +144,7 @@ def test_what_is_written_is_read_again_whatever_its_name(tmp_path, name):
 
 def test_more_objects_than_16_bits_can_number_are_a_tiff(tmp_path):
     made = sample_of("many", np.arange(1, 65_537).reshape(256, 256), channels=1)
-    write_cellpose(Made(made), tmp_path)
+    write_cellpose(MemorySource(made), tmp_path)
     assert tifffile.imread(tmp_path / "many_masks.tif").max() == 65_536
     assert (CellposeSource(tmp_path).read(0).labels == made.labels).all()
 
@@ -167,6 +154,6 @@ def test_what_the_kind_cannot_hold_is_said(tmp_path, caplog):
         (2, 4), [Instance((0, 0, 2, 4), np.ones((2, 4), bool)), Instance((0, 0, 1, 1), np.ones((1, 1), bool))]
     )
     made = sample_of("a", [[2, 1, 1, 1], [1, 1, 1, 1]], objects=whole, ignore=np.ones((2, 4), bool))
-    write_cellpose(Made(made, class_names=("cell", "dirt")), tmp_path)
+    write_cellpose(MemorySource(made, class_names=("cell", "dirt")), tmp_path)
     for part in ("those of the objects (cell, dirt) are lost", "covered pixels are lost", "they become background"):
         assert part in caplog.text

@@ -10,7 +10,7 @@ from PIL import Image
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data import catalogue
 from seriatim.data.readers.cityscapes import CLASS_NAMES, CityscapesSource
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 from seriatim.metrics import Example, evaluate
 
 IDS = np.full((6, 8), 7, dtype=np.uint16)  # road
@@ -136,7 +136,7 @@ def test_without_disparity_no_image_has_distances(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "end"), [("disparity", "disparity.png"), ("camera", "camera.json")])
-def test_a_image_without_its_distances_is_listed_where_others_have_them(streets, part, end):
+def test_an_image_without_its_distances_is_listed_where_others_have_them(streets, part, end):
     path = streets / part / "train" / "aachen" / f"aachen_000000_000019_{end}"
     path.unlink()
     source = CityscapesSource(streets)

@@ -16,7 +16,7 @@ from seriatim.core.instances import Instance
 from seriatim.data.catalogue import open_source
 from seriatim.data.readers.coco import CocoSource
 from seriatim.data.readers.coco_header import image_size
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "coco-subset"
 
@@ -234,7 +234,7 @@ def test_a_shared_name_is_never_taken_from_the_wrong_folder(tmp_path):
     assert source.problems[0].item == "image 2"
 
 
-def test_a_image_of_another_size_is_an_error_when_it_is_read(tmp_path):
+def test_an_image_of_another_size_is_an_error_when_it_is_read(tmp_path):
     source = opened(tmp_path, [])
     Image.new("L", (HEIGHT, WIDTH)).save(tmp_path / "images" / "p3.png")
     for read in (source.read, source.whole_truth):
@@ -261,7 +261,7 @@ def test_a_size_that_the_file_does_not_state_is_taken_from_the_image(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
-def test_the_size_of_a_image_is_that_of_its_pixels_as_displayed(tmp_path, orientation, ending):
+def test_the_size_of_an_image_is_that_of_its_pixels_as_displayed(tmp_path, orientation, ending):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"turned.{ending}"

@@ -11,6 +11,7 @@ from seriatim.core.errors import DataError
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.readers.coco import CocoSource
 from seriatim.data.readers.coco_results import CocoResults
+from seriatim.data.subsets import OfClasses, Subset
 
 SIZE = (6, 8)
 
@@ -51,6 +52,10 @@ def opened(tmp_path, source, data, **more):
     return CocoResults(path, source, **more)
 
 
+def find(results, index):
+    return results.find(index, results.source.read(index))
+
+
 def test_a_bare_list_is_read_by_the_ids_of_the_truth(tmp_path, source):
     results = opened(
         tmp_path,
@@ -62,14 +67,14 @@ def test_a_bare_list_is_read_by_the_ids_of_the_truth(tmp_path, source):
         ],
     )
     assert results.problems == []
-    found = results.read(1)
+    found = find(results, 1)
     assert found.size == SIZE
     assert found.areas.tolist() == [4, 16, 48]
     assert found.scores.tolist() == [0.25, 1.0, 0.0]
     assert found.class_ids.tolist() == [2, 1, 1]
     assert [instance.step for instance in found] == [0, 1, 2]
-    assert len(results.read(0)) == 0
-    assert results.read(0).size == SIZE
+    assert len(find(results, 0)) == 0
+    assert find(results, 0).size == SIZE
 
 
 def test_what_segment_writes_is_matched_by_names(tmp_path, source):
@@ -88,19 +93,19 @@ def test_what_segment_writes_is_matched_by_names(tmp_path, source):
     )
     assert results.problems == []
     for index in (0, 1):
-        assert results.read(index).scores.tolist() == [0.5]
-        assert results.read(index).class_ids.tolist() == [2]
+        assert find(results, index).scores.tolist() == [0.5]
+        assert find(results, index).class_ids.tolist() == [2]
 
 
 def test_annotations_without_images_have_the_ids_of_the_truth(tmp_path, source):
     results = opened(tmp_path, source, {"annotations": [result(10, 7, code(0, 0, 1, 1), 0.5)]})
-    assert len(results.read(0)) == 1
+    assert len(find(results, 0)) == 1
 
 
 def test_the_one_class_of_a_model_is_the_one_class_of_the_truth_whatever_they_are_called(tmp_path):
     source = truth(tmp_path, categories=("cell",))
     data = {"annotations": [result(10, 1, code(0, 0, 1, 1), 0.5)], "categories": [{"id": 1, "name": "nucleus"}]}
-    assert opened(tmp_path, source, data).read(0).class_ids.tolist() == [1]
+    assert find(opened(tmp_path, source, data), 0).class_ids.tolist() == [1]
 
 
 def test_classes_none_of_which_is_known_are_refused(tmp_path, source):
@@ -111,7 +116,7 @@ def test_classes_none_of_which_is_known_are_refused(tmp_path, source):
 
 def test_images_none_of_which_is_known_are_refused(tmp_path, source):
     data = {"annotations": [], "images": [{"id": 1, "file_name": "z.png"}]}
-    with pytest.raises(DataError, match="none of its 1 images is a image of"):
+    with pytest.raises(DataError, match="none of its 1 images is an image of"):
         opened(tmp_path, source, data)
 
 
@@ -126,7 +131,7 @@ def test_images_of_one_stem_are_told_apart_by_their_folders(tmp_path):
         "annotations": [result(5, 7, code(0, 0, 1, 1), 0.5), result(6, 7, code(0, 0, 1, 1), 0.5)],
     }
     results = opened(tmp_path, source, data)
-    assert [len(results.read(index)) for index in (0, 1)] == [0, 1]
+    assert [len(find(results, index)) for index in (0, 1)] == [0, 1]
     assert [problem.item for problem in results.problems] == ["image 6", "image 7"]
     assert "or may be several" in results.problems[0].reason
     assert "is a second one of image" in results.problems[1].reason
@@ -156,7 +161,7 @@ def test_bad_results_are_left_out_and_listed_by_their_place(tmp_path, source):
     assert [problem.item for problem in results.problems] == [f"annotations[{2 * place}]" for place in range(len(BAD))]
     for problem, (_, reason) in zip(results.problems, BAD, strict=True):
         assert reason in problem.reason
-    assert len(results.read(0)) == len(BAD)
+    assert len(find(results, 0)) == len(BAD)
     with pytest.raises(DataError, match=r"results\.json: annotations\[0\]"):
         opened(tmp_path, source, data, strict=True)
 
@@ -164,7 +169,7 @@ def test_bad_results_are_left_out_and_listed_by_their_place(tmp_path, source):
 def test_a_polygon_that_covers_no_pixel_is_listed_when_it_is_read(tmp_path, source):
     results = opened(tmp_path, source, [result(10, 7, [[3.1, 3.1, 3.2, 3.1, 3.2, 3.2]], 0.5)])
     assert results.problems == []
-    assert len(results.read(0)) == 0
+    assert len(find(results, 0)) == 0
     assert [problem.reason for problem in results.problems] == ["covers no pixel; left out"]
 
 
@@ -184,3 +189,21 @@ def test_damaged_files_are_one_error(tmp_path, source, text, reason):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(DataError, match=reason):
         CocoResults(tmp_path / "results.json", source)
+
+
+def test_results_for_a_part_and_a_choice_of_classes_are_those_of_its_images_and_classes_without_a_word_of_the_rest(
+    tmp_path, source
+):
+    part = OfClasses(Subset(source, [1]), ["dog"])
+    data = [result(image, category, code(0, 0, 1, 1), 0.5) for image in (10, 11) for category in (7, 14)]
+    results = opened(tmp_path, part, data)
+    assert results.problems == []
+    assert find(results, 0).class_ids.tolist() == [1]
+    named = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+        "annotations": [result(image, category, code(0, 0, 1, 1), 0.5) for image in (1, 2) for category in (1, 2)],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+    }
+    results = opened(tmp_path, part, named)
+    assert results.problems == []
+    assert find(results, 0).class_ids.tolist() == [1]

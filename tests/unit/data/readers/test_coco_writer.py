@@ -14,6 +14,8 @@ from seriatim.data.readers.coco import CocoSource
 from seriatim.data.readers.coco_writer import write_coco
 from seriatim.data.samples import Sample
 
+from ..memory_source import MemorySource
+
 SIZE = (6, 8)
 
 
@@ -21,20 +23,7 @@ def instance(y0, x0, y1, x1, class_id):
     return Instance((y0, x0, y1, x1), np.ones((y1 - y0, x1 - x0), dtype=bool), class_id=class_id)
 
 
-class Memory:
-    """A source in the memory."""
-
-    def __init__(self, samples, class_names=("cat", "dog")):
-        self.samples, self.class_names = samples, class_names
-
-    def __len__(self):
-        return len(self.samples)
-
-    def name(self, index):
-        return self.samples[index].name
-
-    def read(self, index):
-        return self.samples[index]
+CLASS_NAMES = ("cat", "dog")
 
 
 def image(channels):
@@ -66,7 +55,9 @@ def empty():
 def test_what_is_written_is_read_back(tmp_path):
     done = []
     samples = [overlapping(), plain(), empty()]
-    write_coco(Memory(samples), tmp_path, lambda number, total: done.append((number, total)))
+    write_coco(
+        MemorySource(*samples, class_names=CLASS_NAMES), tmp_path, lambda number, total: done.append((number, total))
+    )
     assert done == [(1, 3), (2, 3), (3, 3)]
     source = CocoSource(tmp_path / "instances.json", strict=True)
     assert source.class_names == ("cat", "dog")
@@ -84,7 +75,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_written_again_it_is_the_same_bytes(tmp_path):
-    write_coco(Memory([overlapping(), plain()]), tmp_path / "a")
+    write_coco(MemorySource(overlapping(), plain(), class_names=CLASS_NAMES), tmp_path / "a")
     write_coco(CocoSource(tmp_path / "a" / "instances.json"), tmp_path / "b")
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [str(path) for path in files] == ["images/first.png", "images/second.png", "instances.json"]
@@ -94,7 +85,7 @@ def test_written_again_it_is_the_same_bytes(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_pycocotools_opens_it(tmp_path, capsys):
-    write_coco(Memory([overlapping(), plain(), empty()]), tmp_path)
+    write_coco(MemorySource(overlapping(), plain(), empty(), class_names=CLASS_NAMES), tmp_path)
     theirs = COCO(os.fspath(tmp_path / "instances.json"))
     capsys.readouterr()
     assert sorted(theirs.imgs) == [1, 2, 3]
@@ -105,7 +96,7 @@ def test_pycocotools_opens_it(tmp_path, capsys):
 
 
 def test_categories_keep_the_ids_of_a_source_that_has_them(tmp_path):
-    source = Memory([plain()])
+    source = MemorySource(plain(), class_names=CLASS_NAMES)
     source.category_ids = (7, 90)
     write_coco(source, tmp_path, file_name="other.json")
     written = json.loads((tmp_path / "other.json").read_text())
@@ -125,5 +116,5 @@ def test_categories_keep_the_ids_of_a_source_that_has_them(tmp_path):
 )
 def test_what_cannot_be_written_is_refused(tmp_path, samples, class_names, reason):
     with pytest.raises(DataError, match=reason):
-        write_coco(Memory(samples, class_names), tmp_path / "out")
+        write_coco(MemorySource(*samples, class_names=class_names), tmp_path / "out")
     assert not (tmp_path / "out" / "instances.json").exists()

@@ -7,7 +7,7 @@ from PIL import Image
 from seriatim.core.errors import DataError
 from seriatim.data import catalogue
 from seriatim.data.readers.dsb2018 import Dsb2018Source
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 
 FIRST, SECOND = np.zeros((4, 5), dtype=bool), np.zeros((4, 5), dtype=bool)
 FIRST[0:2, 0:3], SECOND[2:4, 2:5] = True, True
@@ -87,7 +87,7 @@ def test_masks_that_are_empty_or_wholly_covered_are_left_out_and_listed_once(bow
         catalogue.open_source(f"dsb2018:{bowl}", strict=True).read(2)
 
 
-def test_a_image_without_masks_has_no_objects(bowl):
+def test_an_image_without_masks_has_no_objects(bowl):
     make_image(bowl, "c3")
     sample = Dsb2018Source(bowl).read(2)
     assert sample.labels.max() == 0

@@ -13,6 +13,8 @@ from seriatim.data.catalogue import open_source
 from seriatim.data.readers.labelme import LabelmeSource, write_labelme
 from seriatim.data.samples import Sample
 
+from ..memory_source import MemorySource
+
 SQUARE = [[2, 3], [6, 3], [6, 8], [2, 8]]
 
 
@@ -96,7 +98,7 @@ def test_the_image_may_lie_in_the_file(tmp_path):
     sample = LabelmeSource(tmp_path).read(0)
     assert (np.rint(sample.image[0] * 255) == pixels).all()
     path.write_text(path.read_text().replace(text[:40], "A" * 40))
-    with pytest.raises(DataError, match=r"a\.json: imageData: cannot be read as a image"):
+    with pytest.raises(DataError, match=r"a\.json: imageData: cannot be read as an image"):
         LabelmeSource(tmp_path).read(0)
 
 
@@ -191,7 +193,7 @@ def test_what_lies_outside_or_under_others_is_a_problem_when_it_is_read(tmp_path
     assert len(source.problems) == 2
 
 
-def test_a_image_of_another_size_than_the_file_says_is_refused(tmp_path):
+def test_an_image_of_another_size_than_the_file_says_is_refused(tmp_path):
     put(tmp_path, "a", shape(), imageHeight=30, imageWidth=20)
     with pytest.raises(DataError, match=r"a\.json: says that its image has 30 x 20 pixels; it has 20 x 30"):
         LabelmeSource(tmp_path).read(0)
@@ -205,22 +207,6 @@ def test_a_folder_without_files_is_refused(tmp_path):
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------------------
-
-
-class Made:
-    class_names = ("Blüte", "leaf")
-
-    def __init__(self, *samples):
-        self.samples = samples
-
-    def __len__(self):
-        return len(self.samples)
-
-    def name(self, index):
-        return self.samples[index].name
-
-    def read(self, index):
-        return self.samples[index]
 
 
 @pytest.fixture
@@ -239,7 +225,11 @@ def hard():
 
 def test_what_is_written_is_read_again(tmp_path, hard):
     seen = []
-    write_labelme(Made(hard), tmp_path / "out", lambda done, total: seen.append((done, total)))
+    write_labelme(
+        MemorySource(hard, class_names=("Blüte", "leaf")),
+        tmp_path / "out",
+        lambda done, total: seen.append((done, total)),
+    )
     assert seen == [(1, 1)]
     source = LabelmeSource(tmp_path / "out", strict=True)
     assert source.class_names == ("Blüte", "leaf")
@@ -254,7 +244,7 @@ def test_what_is_written_is_read_again(tmp_path, hard):
 
 
 def test_files_have_what_labelme_asks_for(tmp_path, hard):
-    write_labelme(Made(hard), tmp_path)
+    write_labelme(MemorySource(hard, class_names=("Blüte", "leaf")), tmp_path)
     values = json.loads((tmp_path / "hard.json").read_text())
     assert set(values) == {"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"}
     assert (values["imagePath"], values["imageData"]) == ("hard.png", None)
@@ -268,9 +258,9 @@ def test_files_have_what_labelme_asks_for(tmp_path, hard):
     assert groups == [None, None, 3, 3, 4, 4, 4, 4, 4]
 
 
-def test_a_image_without_objects_is_written_and_read(tmp_path):
+def test_an_image_without_objects_is_written_and_read(tmp_path):
     empty = Sample("e", np.zeros((1, 4, 5), np.float32), np.zeros((4, 5), np.int32), np.zeros(0, np.int64))
-    write_labelme(Made(empty), tmp_path)
+    write_labelme(MemorySource(empty), tmp_path)
     source = LabelmeSource(tmp_path)
     assert source.class_names == ("object",)
     assert source.read(0).labels.shape == (4, 5)

@@ -9,7 +9,7 @@ from seriatim.core.errors import ConfigError, DataError
 from seriatim.data import catalogue
 from seriatim.data.readers.sbd import SbdSource
 from seriatim.data.readers.voc import CLASS_NAMES
-from seriatim.data.samples import Source
+from seriatim.data.source import Source
 
 OBJECTS = np.array([[0, 1, 1, 0], [3, 1, 1, 0], [3, 0, 2, 2]], dtype=np.uint8)
 CATEGORIES = np.array([[15], [2], [7]], dtype=np.uint8)
@@ -37,7 +37,7 @@ def make_sbd(folder, train=("2008_000003", "2008_000007"), val=("2008_000009",))
 
 
 def make_voc(folder, train=("2007_000032", "2008_000003"), val=("2007_000033", "2008_000009")):
-    """`VOC2012`, in small: one object, an aeroplane, a image."""
+    """`VOC2012`, in small: one object, an aeroplane, an image."""
     for part in ("JPEGImages", "SegmentationObject", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / part).mkdir(parents=True)
     for part, names in (("train", train), ("val", val)):
@@ -104,7 +104,7 @@ def test_merged_with_voc_its_train_images_have_vocs_annotations_and_its_val_imag
     assert source.class_names == CLASS_NAMES
 
 
-def test_a_image_of_vocs_lists_stays_out_even_where_vocs_files_are_missing(sbd, voc):
+def test_an_image_of_vocs_lists_stays_out_even_where_vocs_files_are_missing(sbd, voc):
     for name in ("2008_000003", "2008_000009"):
         (voc / "JPEGImages" / f"{name}.jpg").unlink()
     source = SbdSource(sbd, voc=voc)
@@ -136,7 +136,7 @@ def test_a_plus_that_belongs_to_a_folder_is_no_separator(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "ending"), [("img", "jpg"), ("inst", "mat")])
-def test_a_image_without_a_file_is_left_out_and_listed(sbd, part, ending):
+def test_an_image_without_a_file_is_left_out_and_listed(sbd, part, ending):
     (sbd / part / f"2008_000007.{ending}").unlink()
     source = SbdSource(sbd)
     assert names_of(source) == ["2008_000003", "2008_000009"]

@@ -8,8 +8,9 @@ from PIL import Image
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data import catalogue
+from seriatim.data.problems import Problem
 from seriatim.data.readers.voc import CLASS_NAMES, VocSource
-from seriatim.data.samples import Problem, Source
+from seriatim.data.source import Source
 
 OBJECTS = np.array([[0, 1, 1, 255, 0, 0], [255, 1, 1, 255, 4, 4], [0, 255, 255, 0, 4, 4]], dtype=np.uint8)
 CLASSES = np.array([[0, 15, 15, 255, 0, 0], [255, 15, 15, 255, 2, 2], [0, 255, 255, 0, 2, 9]], dtype=np.uint8)
@@ -113,7 +114,7 @@ def test_a_list_that_is_missing_empty_or_no_text_is_named(voc):
 @pytest.mark.parametrize(
     "file", ["JPEGImages/2007_000039.jpg", "SegmentationObject/2007_000039.png", "SegmentationClass/2007_000039.png"]
 )
-def test_a_image_without_one_of_its_files_is_left_out_and_listed(voc, file, caplog):
+def test_an_image_without_one_of_its_files_is_left_out_and_listed(voc, file, caplog):
     (voc / file).unlink()
     with caplog.at_level(logging.WARNING):
         source = VocSource(voc)
@@ -149,7 +150,7 @@ def test_an_object_without_a_class_is_ignored_and_listed_once(voc):
         VocSource(voc, strict=True).read(0)
 
 
-def test_a_image_without_objects_and_border_has_nothing_to_ignore(voc):
+def test_an_image_without_objects_and_border_has_nothing_to_ignore(voc):
     for part in ("SegmentationObject", "SegmentationClass"):
         save_palette(voc / part / "2007_000032.png", np.zeros((3, 6)))
     sample = VocSource(voc).read(0)

@@ -11,6 +11,8 @@ from seriatim.data.catalogue import open_source
 from seriatim.data.readers.yolo import YoloSource, encode_yolo, write_yolo
 from seriatim.data.samples import Sample
 
+from ..memory_source import MemorySource
+
 SQUARE = "0.2 0.2 0.6 0.2 0.6 0.6 0.2 0.6"
 
 
@@ -78,7 +80,7 @@ def test_parts_may_hold_images_and_labels_themselves(tmp_path):
     assert source.class_names == ("0", "1", "2")
 
 
-def test_a_image_without_a_text_file_has_no_objects(folder):
+def test_an_image_without_a_text_file_has_no_objects(folder):
     save(folder / "images" / "empty.jpg")
     source = YoloSource(folder)
     assert source.name(2) == "empty"
@@ -150,7 +152,7 @@ def test_text_that_is_none_leaves_its_image_out(folder):
     assert "a.txt: cannot be read" in str(source.problems[0])
 
 
-def test_labels_without_a_image_and_images_of_one_stem_are_problems(folder):
+def test_labels_without_an_image_and_images_of_one_stem_are_problems(folder):
     (folder / "labels" / "gone.txt").write_text("")
     (folder / "labels" / "classes.txt").write_text("leaf\nstem\n")
     save(folder / "images" / "a.bmp")
@@ -204,20 +206,7 @@ def test_a_damaged_image_is_named_when_it_is_read(folder):
 # --- writing ---------------------------------------------------------------------------------------------------------------------
 
 
-class Made:
-    class_names = ("leaf", "a 'stem': no")
-
-    def __init__(self, *samples):
-        self.samples = samples
-
-    def __len__(self):
-        return len(self.samples)
-
-    def name(self, index):
-        return self.samples[index].name
-
-    def read(self, index):
-        return self.samples[index]
+CLASS_NAMES = ("leaf", "a 'stem': no")
 
 
 def hard_sample(name="hard", size=(37, 53)):
@@ -233,7 +222,7 @@ def hard_sample(name="hard", size=(37, 53)):
 
 def test_what_is_written_is_read_again(tmp_path):
     seen = []
-    made = Made(hard_sample(), hard_sample("x/y"))
+    made = MemorySource(hard_sample(), hard_sample("x/y"), class_names=CLASS_NAMES)
     write_yolo(made, tmp_path / "out", lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
     source = YoloSource(tmp_path / "out", strict=True)
@@ -258,7 +247,7 @@ def test_overlapping_objects_are_written_whole(tmp_path):
     labels[1:3, 1:3] = 2
     whole = [Instance((0, 0, 6, 6), np.ones((6, 6), dtype=bool)), Instance((1, 1, 3, 3), np.ones((2, 2), dtype=bool))]
     sample = Sample("a", np.zeros((1, 6, 6), np.float32), labels, np.array([1, 2]), objects=Instances((6, 6), whole))
-    write_yolo(Made(sample), tmp_path)
+    write_yolo(MemorySource(sample, class_names=CLASS_NAMES), tmp_path)
     back = YoloSource(tmp_path).read(0)
     assert (back.labels == labels).all()
     assert back.objects.areas.tolist() == [36, 4]
@@ -267,11 +256,11 @@ def test_overlapping_objects_are_written_whole(tmp_path):
 def test_pixels_to_ignore_are_lost_with_a_warning(tmp_path, caplog):
     sample = hard_sample()
     ignored = Sample(sample.name, sample.image, sample.labels, sample.classes, sample.labels == 0)
-    write_yolo(Made(ignored), tmp_path)
+    write_yolo(MemorySource(ignored, class_names=CLASS_NAMES), tmp_path)
     assert "hard: has pixels to ignore; they become background" in caplog.text
 
 
-def test_coordinates_of_a_image_of_any_size_are_exact_enough():
+def test_coordinates_of_an_image_of_any_size_are_exact_enough():
     box = (7, 99_990, 9, 99_993)
     text = encode_yolo(Instances((20, 100_000), [Instance(box, np.ones((2, 3), dtype=bool), class_id=3)])).decode()
     numbers = [float(word) for word in text.split()[1:]]

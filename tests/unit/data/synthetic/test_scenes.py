@@ -1,4 +1,4 @@
-"""Synthetic scenes: what they promise about bytes, sizes, occlusion and honesty, and the kind `scenes:`."""
+"""Synthetic scenes: what they promise about bytes, sizes, occlusion and honesty."""
 
 import hashlib
 
@@ -7,8 +7,6 @@ import pytest
 from scipy import ndimage
 
 from seriatim.core.errors import ConfigError
-from seriatim.data.catalogue import open_source
-from seriatim.data.synthetic.scene_forms import CLASS_NAMES
 from seriatim.data.synthetic.scenes import (
     MAX_OBJECTS,
     MIN_VISIBLE_PIXELS,
@@ -18,7 +16,6 @@ from seriatim.data.synthetic.scenes import (
     _draw_plan,
     make_scene,
 )
-from seriatim.data.synthetic.writer import ScenesSource
 
 
 @pytest.fixture(scope="module")
@@ -186,47 +183,3 @@ def test_more_classes_show_all_of_themselves():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ConfigError, match=message):
         make_scene(**{"seed": 0, **arguments})
-
-
-# --- scenes: ---------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("spec", "count", "seed", "num_classes", "size"),
-    [
-        ("1", 1, 0, 5, (256, 256)),
-        ("64@1000", 64, 1000, 5, (256, 256)),
-        ("8@3,classes=12", 8, 3, 12, (256, 256)),
-        ("8,size=96x128,classes=3", 8, 0, 3, (96, 128)),
-    ],
-)
-def test_a_specification_gives_number_seed_classes_and_size(spec, count, seed, num_classes, size):
-    source = open_source(f"scenes:{spec}")
-    assert isinstance(source, ScenesSource)
-    assert (len(source), source.seed, source.class_names, source.size) == (count, seed, CLASS_NAMES[:num_classes], size)
-    assert source.name(0) == f"scene-{seed:06d}"
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("0", "expected scenes:N or scenes:N@SEED"),
-        ("5@", "expected scenes:N or scenes:N@SEED"),
-        ("5,class=3", "unknown setting 'class'; did you mean 'classes'"),
-        ("5,classes=", "expected classes=C or size=HxW"),
-        ("5,size=64", "expected classes=C or size=HxW, such as size=192x256, got 'size=64'"),
-        ("5,classes=2", "expected 3 to 20, got 2"),
-        ("5,size=8x8", "at least 64 x 64, got 8 x 8"),
-    ],
-)
-def test_a_specification_that_cannot_be_used_says_why(spec, message):
-    with pytest.raises(ConfigError, match=message):
-        open_source(f"scenes:{spec}")
-
-
-def test_a_sample_is_the_scene_of_its_seed(scenes):
-    sample = open_source("scenes:5@3").read(2)
-    assert sample.name == "scene-000005"
-    np.testing.assert_array_equal(sample.labels, scenes[5].labels)
-    np.testing.assert_array_equal(sample.classes, scenes[5].objects.class_ids)
-    np.testing.assert_array_equal(np.rint(sample.image * 255).astype(np.uint8).transpose(1, 2, 0), scenes[5].image)

@@ -104,8 +104,8 @@ def test_a_lattice_too_large_for_its_room_is_filtered_in_parts(monkeypatch):
     image, unary = picture(20), random(21, 20, 20)
     crf = DenseCRF().requires_grad_(False)
     at_once = crf(unary, image)
-    monkeypatch.setattr("seriatim.nn.crf.lattice_kernels.ROOM", 1)
-    monkeypatch.setattr("seriatim.nn.crf.crf_kernels.ROOM", 1)
+    monkeypatch.setattr("seriatim.nn.crf.lattice_kernels.MAX_LATTICE_BYTES", 1)
+    monkeypatch.setattr("seriatim.nn.crf.crf_kernels.MAX_LATTICE_BYTES", 1)
     torch.testing.assert_close(crf(unary, image), at_once)
 
 

@@ -8,7 +8,7 @@ from skimage import data
 
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.nn import PermutohedralLattice
-from seriatim.nn.crf.permutohedral import enclosing_simplices, key_strides, lattice_basis
+from seriatim.nn.crf.permutohedral import enclosing_simplices, lattice_basis
 
 METHODS = ["plain", "compiled"]
 FLOAT_TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
@@ -221,13 +221,6 @@ def test_values_and_names_that_do_not_fit_are_refused():
         PermutohedralLattice(torch.zeros(3, 2), "aftr")
     with pytest.raises(ConfigError, match="did you mean 'plain'"):
         PermutohedralLattice(torch.zeros(3, 2), method="plan")
-
-
-def test_keys_leave_room_for_a_step_out_of_the_range():
-    strides = key_strides([(0, 3), (5, 5)], 4)
-    assert strides == [1, 6, 18]
-    with pytest.raises(ConfigError, match="larger bandwidths"):
-        key_strides([(0, 2**31), (0, 2**31)])
 
 
 def test_importing_the_lattice_does_not_import_numba():

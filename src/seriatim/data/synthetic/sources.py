@@ -1,24 +1,31 @@
-"""Kinds `rosettes:N` and `scenes:N`, each also with `@SEED`: N synthetic plants or scenes of several classes, made when they are read.
+"""The data kinds `rosettes:N` and `scenes:N`, optionally with `@SEED`: N synthetic plants or scenes, generated when they are read.
 
 Image number i of seed S is `make_rosette(S + i)` or `make_scene(S + i)`; without a seed they start at 0, and this project never trains on
-seeds below 1000. Scenes take settings behind commas: `scenes:200@1000,classes=12,size=192x256`.
+seeds below 1000. Scenes take settings after commas: `scenes:200@1000,classes=12,size=192x256`.
 """
 
 import re
 
-import numpy as np
-
 from seriatim.core.errors import ConfigError, did_you_mean
 from seriatim.data.images import to_float_image
 from seriatim.data.samples import Sample
+from seriatim.data.source import Source
 from seriatim.data.synthetic.rosettes import make_rosette
-from seriatim.data.synthetic.scene_forms import CLASS_NAMES
+from seriatim.data.synthetic.scene_classes import CLASS_NAMES
 from seriatim.data.synthetic.scenes import check_scene, make_scene
 
 _SETTINGS = {"classes": r"(\d{1,3})", "size": r"(\d{1,5})x(\d{1,5})"}
 
 
-class RosetteSource:
+def _count_and_seed(spec: str, message: str) -> tuple[int, int]:
+    """Parse `N` or `N@SEED`; raise ConfigError with the message if it is neither."""
+    found = re.fullmatch(r"(\d+)(?:@(\d+))?", spec)
+    if not found or int(found[1]) < 1:
+        raise ConfigError(message)
+    return int(found[1]), int(found[2] or 0)
+
+
+class RosetteSource(Source):
     """Synthetic plants seen from above, with their leaves."""
 
     class_names: tuple[str, ...] = ("leaf",)
@@ -28,7 +35,7 @@ class RosetteSource:
         """
         Args:
             count: number of plants.
-            seed: of the first; the next have the next seeds.
+            seed: of the first; each following one has the next seed.
         """
         self.count = count
         self.seed = seed
@@ -40,26 +47,24 @@ class RosetteSource:
         Raises:
             ConfigError: if `spec` is neither.
         """
-        found = re.fullmatch(r"(\d+)(?:@(\d+))?", spec)
-        if not found or int(found[1]) < 1:
-            raise ConfigError(f"rosettes:{spec}: expected rosettes:N or rosettes:N@SEED, such as rosettes:64")
-        return cls(int(found[1]), int(found[2] or 0))
+        return cls(
+            *_count_and_seed(spec, f"rosettes:{spec}: expected rosettes:N or rosettes:N@SEED, such as rosettes:64")
+        )
 
     def __len__(self) -> int:
         return self.count
 
     def name(self, index: int) -> str:
-        """Its seed, in six digits."""
+        """The kind and the seed in six digits."""
         return f"rosette-{self.seed + index:06d}"
 
     def read(self, index: int) -> Sample:
         """The plant and its leaves."""
         plant = make_rosette(self.seed + index)
-        classes = np.ones(int(plant.labels.max(initial=0)), dtype=np.int64)
-        return Sample(self.name(index), to_float_image(plant.image), plant.labels, classes)
+        return Sample.of_one_class(self.name(index), to_float_image(plant.image), plant.labels)
 
 
-class ScenesSource:
+class ScenesSource(Source):
     """Synthetic scenes of several classes, with the visible masks of their objects, from the nearest to the farthest."""
 
     generated = True
@@ -68,7 +73,7 @@ class ScenesSource:
         """
         Args:
             count: number of scenes.
-            seed: of the first; the next have the next seeds.
+            seed: of the first; each following one has the next seed.
             num_classes: 3 to 20.
             size: (height, width) in pixels, each at least 64.
 
@@ -79,19 +84,18 @@ class ScenesSource:
         self.count = count
         self.seed = seed
         self.size = size
-        self.class_names: tuple[str, ...] = CLASS_NAMES[:num_classes]
+        self.class_names = CLASS_NAMES[:num_classes]
 
     @classmethod
     def parse(cls, spec: str) -> "ScenesSource":
-        """The source of `N`, `N@SEED`, or either with `,classes=C` and `,size=HxW` behind it.
+        """The source of `N`, `N@SEED`, or either with `,classes=C` and `,size=HxW` after it.
 
         Raises:
             ConfigError: if `spec` is none of these, or there can be no such scenes.
         """
         first, *settings = spec.split(",")
-        found = re.fullmatch(r"(\d+)(?:@(\d+))?", first)
-        if not found or int(found[1]) < 1:
-            raise ConfigError(f"scenes:{spec}: expected scenes:N or scenes:N@SEED, such as scenes:64@1000,classes=12")
+        expected = f"scenes:{spec}: expected scenes:N or scenes:N@SEED, such as scenes:64@1000,classes=12"
+        count, seed = _count_and_seed(first, expected)
         num_classes, size = 5, (256, 256)
         for setting in settings:
             name, _, value = setting.partition("=")
@@ -106,16 +110,16 @@ class ScenesSource:
                 num_classes = int(numbers[1])
             else:
                 size = (int(numbers[1]), int(numbers[2]))
-        return cls(int(found[1]), int(found[2] or 0), num_classes, size)
+        return cls(count, seed, num_classes, size)
 
     def __len__(self) -> int:
         return self.count
 
     def name(self, index: int) -> str:
-        """Its seed, in six digits."""
+        """The kind and the seed in six digits."""
         return f"scene-{self.seed + index:06d}"
 
     def read(self, index: int) -> Sample:
-        """The scene and what can be seen of its objects."""
+        """The scene and the visible parts of its objects."""
         scene = make_scene(self.seed + index, len(self.class_names), self.size)
         return Sample(self.name(index), to_float_image(scene.image), scene.labels, scene.objects.class_ids)

@@ -1,24 +1,12 @@
-"""Closed curves and the pixels they cover, against areas worked by hand."""
+"""The pixels that shapes cover, against areas worked by hand."""
 
 import math
 
 import numpy as np
 import pytest
 
-from seriatim.data.synthetic.scene_contours import (
-    ACCENT,
-    MAIN,
-    Part,
-    box,
-    curve,
-    draw,
-    ellipse,
-    hole,
-    joint,
-    limb,
-    polygon,
-    ring,
-)
+from seriatim.data.synthetic.curves import box, curve, ellipse, hole, limb, polygon, ring
+from seriatim.data.synthetic.drawing import ACCENT, MAIN, Part, accent, detail, draw, main, second
 
 
 def area_of(*contours, length=40.0, turn=0.0, mirror=False):
@@ -115,6 +103,7 @@ def test_the_window_cuts_what_lies_outside_the_image():
     assert image[inside].shape == (7, 6)
 
 
-def test_bones_hang_down_and_swing_forward():
-    assert joint((1.0, 1.0), 2.0, 0.0) == (3.0, 1.0)
-    assert joint((0.0, 0.0), 1.0, math.pi / 2) == pytest.approx((0.0, 1.0))
+def test_each_paint_has_a_function_that_makes_a_part_of_it():
+    square = box(0.0, 0.0, 1.0, 1.0)
+    assert [make(square, square).paint for make in (main, second, detail, accent)] == [0, 1, 2, 3]
+    assert len(main(square, square).contours) == 2

@@ -1,8 +1,8 @@
-"""The look of synthetic scenes: grounds, clutter that is no object, the paints of objects, shadows and the camera.
+"""The rendering of synthetic scenes: grounds, the paints of objects, shadows and the camera.
 
-Colours, textures and light are drawn without regard to the class, so that only shape and parts tell it. A canvas is float32, (channels,
-height, width), in values as shown on a screen. Whole planes see plain IEEE arithmetic only, no sines and powers, whose last digits differ
-from machine to machine.
+Colours, textures and light do not depend on the class, so that only shape and parts identify it. A canvas is float32, (channels, height,
+width), in screen values. Whole planes are computed with plain IEEE arithmetic only, without sines and powers, whose last digits differ
+between machines.
 """
 
 import math
@@ -12,17 +12,16 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from scipy import ndimage
 
-from seriatim.data.synthetic.rosette_painting import smooth_noise
-from seriatim.data.synthetic.scene_contours import MAIN, SECOND, Drawing, Part, box, curve, ellipse, hole, limb, polygon
+from seriatim.data.synthetic.drawing import Drawing
+from seriatim.data.synthetic.noise import Plane, smooth_noise
 
-_Plane = np.ndarray  # float32, (height, width)
 _LUMA = np.array((0.3, 0.59, 0.11))
 _STRONGEST_GROUND = 0.55  # how far colours of the ground may be from grey
 _MIN_CONTRAST = 0.2  # between an object's colours and what lies behind it, as a distance in colour space
 
 
 def draw_colors(rng: np.random.Generator, count: int, strongest: float = 0.85) -> Float64[np.ndarray, "count 3"]:
-    """Any colours: every hue, from grey to `strongest` (0..1), from dark to light."""
+    """Random colours of every hue, from grey to `strongest` (0..1), from dark to light."""
     value, strength, sector = rng.random((3, count, 1))
     strength = np.where(strength < 0.2, 0.05, (strength - 0.2) * (strongest / 0.8))
     sector = 6 * sector
@@ -31,7 +30,7 @@ def draw_colors(rng: np.random.Generator, count: int, strongest: float = 0.85) -
 
 
 def draw_far_color(rng: np.random.Generator, others: Sequence[np.ndarray], distance: float) -> np.ndarray:
-    """The first of twelve colours that differs from all others by the distance, or the one that differs most."""
+    """The first of twelve random colours that differs from all others by the distance, or the one that differs most."""
     colors = draw_colors(rng, 12)
     apart = colors[:, None] - np.stack(others)
     nearest = np.sqrt(np.square(apart).sum(axis=2)).min(axis=1)
@@ -41,10 +40,10 @@ def draw_far_color(rng: np.random.Generator, others: Sequence[np.ndarray], dista
 def paint_ground(
     rng: np.random.Generator, height: int, width: int, horizon: int | None
 ) -> Float32[np.ndarray, "3 height width"]:
-    """What lies behind all objects: sky over ground where there is a horizon, otherwise a texture, fields or a wall.
+    """Paint the background: sky over ground if there is a horizon, otherwise a single texture.
 
     Args:
-        rng: source of chance.
+        rng: random generator.
         height: pixels.
         width: pixels.
         horizon: row of the horizon.
@@ -97,7 +96,7 @@ def _texture(rng: np.random.Generator, height: int, width: int, color: np.ndarra
     return planes
 
 
-def pattern(rng: np.random.Generator, height: int, width: int, period: float) -> _Plane:
+def pattern(rng: np.random.Generator, height: int, width: int, period: float) -> Plane:
     """Stripes, checks, dots or noise of the period in pixels, as shares 0..1 of a second colour."""
     style = rng.integers(4)
     if style == 3:
@@ -120,45 +119,17 @@ def pattern(rng: np.random.Generator, height: int, width: int, period: float) ->
     return np.clip((wide - np.sqrt(u * u + v * v)) * edge + np.float32(0.5), 0, 1)
 
 
-def _to_middle(position: _Plane) -> _Plane:
+def _to_middle(position: Plane) -> Plane:
     """Distance, 0..0.5, to the nearest whole number."""
     return np.abs(position - np.rint(position))
 
 
-def draw_clutter(rng: np.random.Generator) -> list[Part]:
-    """The form of something that is no object: a stone, a stick, a board, a crescent or a heap of scraps."""
-    style = rng.integers(5)
-    if style == 0:
-        angles = np.linspace(0, 2 * math.pi, int(rng.integers(5, 10)), endpoint=False)
-        radii = rng.uniform(0.25, 0.55, len(angles))
-        corners = [
-            (r * 0.7 * math.sin(a), r * math.cos(a)) for a, r in zip(angles.tolist(), radii.tolist(), strict=True)
-        ]
-        return [Part((curve(corners),), MAIN)]
-    if style == 1:
-        bends = [
-            (float(y), float(x)) for y, x in zip(np.linspace(-0.5, 0.5, 4), rng.uniform(-0.12, 0.12, 4), strict=True)
-        ]
-        return [Part(limb(bends, rng.uniform(0.03, 0.08, 4).tolist()), MAIN)]
-    if style == 2:
-        tall = rng.uniform(0.1, 0.5)
-        board = box(-tall, -0.5, tall, 0.5)
-        return [Part((board,), MAIN), Part((box(-tall * 0.2, -0.5, tall * rng.uniform(0.0, 0.3), 0.5),), SECOND)]
-    if style == 3:
-        return [Part((ellipse(0.0, 0.0, 0.4, 0.5), hole(ellipse(-0.05, rng.uniform(0.08, 0.15), 0.33, 0.34))), MAIN)]
-    scraps = [
-        polygon([(float(y), float(x)) for y, x in rng.uniform(-0.25, 0.25, (3, 2)) + rng.uniform(-0.3, 0.3, 2)])
-        for _ in range(4)
-    ]
-    return [Part(tuple(scraps[:2]), MAIN), Part(tuple(scraps[2:]), SECOND)]
-
-
 def cast_shadow(canvas: np.ndarray, drawing: Drawing, strength: float, shift: tuple[int, int], soft: float) -> None:
-    """Darkens what lies behind a drawing, the drawing's shape moved by whole pixels and blurred.
+    """Darken what lies behind a drawing in its shape, moved by whole pixels and blurred.
 
     Args:
         canvas: changed in place.
-        drawing: what throws the shadow; its margin leaves room for it.
+        drawing: the object that casts the shadow; its margin leaves room for it.
         strength: 0..1.
         shift: rows and columns, at most the margin.
         soft: standard deviation of the blur in pixels.
@@ -169,10 +140,10 @@ def cast_shadow(canvas: np.ndarray, drawing: Drawing, strength: float, shift: tu
 
 
 def paint_object(rng: np.random.Generator, canvas: np.ndarray, drawing: Drawing, light: tuple[float, float]) -> None:
-    """Lays a drawing in fresh colours on the canvas, lit from the side of `light`.
+    """Paint a drawing in random colours on the canvas, lit from the direction `light`.
 
     Args:
-        rng: source of chance.
+        rng: random generator.
         canvas: changed in place.
         drawing: a form on the pixels.
         light: (y, x) towards the lamp, of a length of at most 1.
@@ -201,8 +172,8 @@ def paint_object(rng: np.random.Generator, canvas: np.ndarray, drawing: Drawing,
     behind += body[:, *part] * np.clip(volume[part], np.float32(0.4), np.float32(1.6))
 
 
-def _swelling(alpha: _Plane, light: tuple[float, float]) -> _Plane | float:
-    """How much more or less light falls on a body that rises from its outline: its blurred shape, read as heights."""
+def _swelling(alpha: Plane, light: tuple[float, float]) -> Plane | float:
+    """The change of light on a body that rises from its outline: its blurred shape, taken as heights."""
     radius = 0.07 * min(alpha.shape)
     if radius < 1:
         return 0.0
@@ -214,7 +185,7 @@ def _swelling(alpha: _Plane, light: tuple[float, float]) -> _Plane | float:
 
 
 def _draw_colors(rng: np.random.Generator, behind: np.ndarray) -> list[tuple[np.ndarray, bool]]:
-    """The four paints with whether they carry a texture: all far from what is behind, the last two from all others."""
+    """The four paints, and whether each is textured: all far from the colour behind, the last two also from the others."""
     main = draw_far_color(rng, [behind], 1.5 * _MIN_CONTRAST)
     second = main * rng.uniform(0.6, 0.85) if rng.random() < 0.25 else draw_far_color(rng, [behind], _MIN_CONTRAST)
     detail = draw_far_color(rng, [main, second, behind], 1.25 * _MIN_CONTRAST)
@@ -232,7 +203,7 @@ def _surface(rng: np.random.Generator, height: int, width: int, color: np.ndarra
     return plain + (other - plain) * pattern(rng, height, width, period)
 
 
-def _slant(shape: tuple[int, ...], light: tuple[float, float], depth: float) -> _Plane:
+def _slant(shape: tuple[int, ...], light: tuple[float, float], depth: float) -> Plane:
     """1 in the middle, brighter towards the lamp."""
     return 1 + _ramp(shape[0], light[0] * depth)[:, None] + _ramp(shape[1], light[1] * depth)
 
@@ -243,7 +214,7 @@ def _ramp(length: int, reach: float) -> np.ndarray:
 
 
 def photograph(rng: np.random.Generator, canvas: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
-    """What a camera makes of the canvas: uneven light, haze, white balance, exposure, blur, noise; a few images are grey."""
+    """Photograph the canvas: uneven light, haze, white balance, exposure, blur, noise; a few images are grey."""
     height, width = canvas.shape[1:]
     falloff = _slant((height, width), (rng.uniform(-1, 1), rng.uniform(-1, 1)), rng.uniform(0.0, 0.25))
     balance = (1 + rng.uniform(-0.08, 0.08, 3)) * rng.uniform(0.75, 1.2)

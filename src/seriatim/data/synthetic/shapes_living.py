@@ -1,26 +1,15 @@
-"""Forms of what grows and moves in synthetic scenes: people, dogs, birds, trees, fish, mushrooms and flowers.
+"""Shapes of living things in synthetic scenes: people, dogs, birds, trees, fish, mushrooms and flowers.
 
-Each function draws one example in a frame of its own: (y, x), y downwards, about one unit long, looking to +x. `thin` is the width of the
-finest line that still shows.
+Each function draws one example in a frame of its own: (y, x), y downwards, about one unit long, facing +x. `thin` is the width of the
+finest line that is visible.
 """
 
 import math
 
 import numpy as np
 
-from seriatim.data.synthetic.scene_contours import (
-    ACCENT,
-    DETAIL,
-    MAIN,
-    SECOND,
-    Part,
-    Point,
-    curve,
-    ellipse,
-    joint,
-    limb,
-    polygon,
-)
+from seriatim.data.synthetic.curves import Point, curve, ellipse, joint, limb, mirrored, polygon, scaled
+from seriatim.data.synthetic.drawing import Part, accent, detail, main, second
 
 
 def person(rng: np.random.Generator, thin: float) -> list[Part]:
@@ -37,27 +26,20 @@ def person(rng: np.random.Generator, thin: float) -> list[Part]:
     shoulder_y = neck[0] + 0.035
     arms = _arms(rng, (shoulder_y, neck[1]), across if frontal else 0.0, frontal, arm_width)
     legs = _legs(rng, hip, 0.045 * stout if frontal else 0.0, frontal, leg_width)
-    torso = curve(
-        [
-            (neck[0], -0.02),
-            (neck[0] + 0.005, 0.025),
-            (shoulder_y, across + 0.025),
-            (hip[0] - 0.1, hip[1] + across * rng.uniform(0.75, 1.15)),
-            (hip[0] + 0.05, hip[1] + across + 0.01),
-            (hip[0] + 0.05, hip[1] - across - 0.01),
-            (hip[0] - 0.1, hip[1] - across * rng.uniform(0.75, 1.15)),
-            (shoulder_y, -across - 0.025),
-        ]
-    )
+    waist, low = hip[0] - 0.1, hip[0] + 0.05
+    front, back = (across * rng.uniform(0.75, 1.15) for _ in range(2))
+    right = [(shoulder_y, across + 0.025), (waist, hip[1] + front), (low, hip[1] + across + 0.01)]
+    left = [(low, hip[1] - across - 0.01), (waist, hip[1] - back), (shoulder_y, -across - 0.025)]
+    torso = curve([(neck[0], -0.02), (neck[0] + 0.005, 0.025), *right, *left])
     middle = (neck[0] - 0.015 - head, 0.0 if frontal else 0.012)
     parts = [arms[0], *legs]
     if rng.random() < 0.25:
         hem, reach = hip[0] + rng.uniform(0.12, 0.28), across + rng.uniform(0.05, 0.13)
         corners = [(hip[0] - 0.1, hip[1] - across), (hip[0] - 0.1, hip[1] + across), (hem, hip[1] + reach)]
-        parts.append(Part((polygon([*corners, (hem, hip[1] - reach)]),), SECOND))
-    parts.append(Part((torso,), MAIN))
-    parts.append(Part(limb([(neck[0] + 0.01, 0.0), middle], [0.05, 0.05]), DETAIL))
-    parts.append(Part((ellipse(*middle, head * 1.15, head * 0.95),), DETAIL))
+        parts.append(second(polygon([*corners, (hem, hip[1] - reach)])))
+    parts.append(main(torso))
+    parts.append(detail(*limb([(neck[0] + 0.01, 0.0), middle], [0.05, 0.05])))
+    parts.append(detail(ellipse(*middle, head * 1.15, head * 0.95)))
     parts += _hair(rng, middle, head, frontal)
     return [*parts, arms[1]]
 
@@ -80,7 +62,7 @@ def _arms(rng: np.random.Generator, shoulder: Point, across: float, frontal: boo
         elbow = joint(start, 0.155, facing * upper)
         hand = joint(elbow, 0.14, facing * (upper + bend))
         lines = limb([start, elbow, hand], [width * 1.1, width * 0.9, width * 0.75])
-        arms.append(Part((*lines, ellipse(*hand, width * 0.5, width * 0.5)), MAIN if pose % 2 else SECOND))
+        arms.append((main if pose % 2 else second)(*lines, ellipse(*hand, width * 0.5, width * 0.5)))
     return arms[0], arms[1]
 
 
@@ -99,8 +81,8 @@ def _legs(rng: np.random.Generator, hip: Point, across: float, frontal: bool, wi
         knee = joint(start, thigh, angle)
         ankle = joint(knee, shin, angle - bend)
         toe = (ankle[0] + 0.012, ankle[1] + (side * 0.03 if frontal else 0.065))
-        legs.append(Part(limb([start, knee, ankle], [width * 1.15, width * 0.85, width * 0.65]), SECOND))
-        legs.append(Part(limb([ankle, toe], [width * 0.7, width * 0.55]), ACCENT))
+        legs.append(second(*limb([start, knee, ankle], [width * 1.15, width * 0.85, width * 0.65])))
+        legs.append(accent(*limb([ankle, toe], [width * 0.7, width * 0.55])))
     return legs
 
 
@@ -113,19 +95,13 @@ def _hair(rng: np.random.Generator, middle: Point, head: float, frontal: bool) -
     if style == 1:  # a hat with a brim
         top, brim = y - head * 1.5, y - head * 0.45
         crown = polygon([(top, x - head * 0.7), (top, x + head * 0.7), (brim, x + head), (brim, x - head)])
-        return [Part((crown, *limb([(brim, x - head * 1.3), (brim, x + head * 1.5)], [0.02, 0.02])), ACCENT)]
+        return [accent(crown, *limb([(brim, x - head * 1.3), (brim, x + head * 1.5)], [0.02, 0.02]))]
     back = -0.2 * head if frontal else -0.75 * head
     down = y + head * (rng.uniform(0.8, 2.2) if style == 2 else -0.1)
-    corners = [
-        (y - head * 1.3, x - head * 0.9),
-        (y - head * 1.45, x + head * 0.4),
-        (y - head * 0.6, x + head * 1.15),
-        (y - head * 0.35, x + head * 0.3),
-        (y, x + back),
-        (down, x + back),
-        (down, x - head * 1.3),
-    ]
-    return [Part((curve(corners),), ACCENT)]
+    front = scaled([(-1.3, -0.9), (-1.45, 0.4), (-0.6, 1.15), (-0.35, 0.3)], head, head)
+    corners = [(y + dy, x + dx) for dy, dx in front]
+    corners += [(y, x + back), (down, x + back), (down, x - head * 1.3)]
+    return [accent(curve(corners))]
 
 
 def dog(rng: np.random.Generator, thin: float) -> list[Part]:
@@ -139,35 +115,26 @@ def dog(rng: np.random.Generator, thin: float) -> list[Part]:
     parts = [_four_legs(rng, side, half, girth, leg, width) for side in (0, 1)]
     tail = [(-girth * 0.4, -half * 0.95), joint((-girth * 0.4, -half), 0.12, -rng.uniform(0.5, 2.6))]
     tail.append(joint(tail[1], rng.uniform(0.05, 0.15), -rng.uniform(0.5, 3.0)))
-    body = curve(
-        [
-            (-girth, -half),
-            (-girth * 0.85, 0.0),
-            (-girth * 1.05, half),
-            (girth * 0.4, half * 1.2),
-            (girth * 1.15, half * 0.7),
-            (girth * rng.uniform(0.5, 0.95), -half * 0.4),
-            (girth * 0.8, -half * 1.05),
-            (-girth * 0.2, -half * 1.2),
-        ]
-    )
+    back = [(-1.0, -1.0), (-0.85, 0.0), (-1.05, 1.0), (0.4, 1.2)]
+    belly = [(1.15, 0.7), (rng.uniform(0.5, 0.95), -0.4), (0.8, -1.05), (-0.2, -1.2)]
+    body = curve(scaled([*back, *belly], girth, half))
     snout = joint(head, head_size * rng.uniform(1.4, 2.1), rng.uniform(1.0, 1.55))
     neck = limb([(-girth * 0.2, half * 0.8), head], [girth * 1.5, head_size * 1.3])
     near = parts.pop()
     parts += [
-        Part(limb(tail, [max(0.05, thin), max(0.04, thin), max(0.025, thin)]), MAIN),
-        Part((body, *neck), MAIN),
+        main(*limb(tail, [max(0.05, thin), max(0.04, thin), max(0.025, thin)])),
+        main(body, *neck),
         near,
-        Part((ellipse(*head, head_size, head_size * 1.15), *limb([head, snout], [head_size * 1.3, head_size])), MAIN),
+        main(ellipse(*head, head_size, head_size * 1.15), *limb([head, snout], [head_size * 1.3, head_size])),
         _dog_ear(rng, head, head_size, thin),
-        Part((ellipse(snout[0] - 0.02, snout[1] + head_size * 0.35, 0.022, 0.025),), ACCENT),
-        Part((ellipse(head[0] - head_size * 0.2, head[1] + head_size * 0.45, 0.016, 0.016),), ACCENT),
+        accent(ellipse(snout[0] - 0.02, snout[1] + head_size * 0.35, 0.022, 0.025)),
+        accent(ellipse(head[0] - head_size * 0.2, head[1] + head_size * 0.45, 0.016, 0.016)),
     ]
     if rng.random() < 0.35:  # a patch or a collar
         spot = ellipse(
             -girth * 0.3, rng.uniform(-0.6, 0.4) * half, girth * rng.uniform(0.4, 0.7), half * rng.uniform(0.25, 0.5)
         )
-        parts.insert(-4, Part((spot,), SECOND))
+        parts.insert(-4, second(spot))
     return parts
 
 
@@ -181,16 +148,16 @@ def _four_legs(rng: np.random.Generator, side: int, half: float, girth: float, l
         paw = joint(knee, leg * 0.55, swing + backward * rng.uniform(0.0, 0.45))
         contours += limb([hip, knee, paw], [width * 1.8, width * 1.05, width * 0.85])
         contours += limb([paw, (paw[0], paw[1] + 0.04)], [width * 0.85, width * 0.7])
-    return Part(tuple(contours), MAIN if side else SECOND)
+    return (main if side else second)(*contours)
 
 
 def _dog_ear(rng: np.random.Generator, head: Point, size: float, thin: float) -> Part:
     y, x = head
     if rng.random() < 0.5:  # pricked
         tip = (y - size * rng.uniform(1.6, 2.4), x - size * rng.uniform(0.0, 0.6))
-        return Part((polygon([(y - size * 0.5, x - size * 0.8), tip, (y - size * 0.7, x + size * 0.25)]),), DETAIL)
+        return detail(polygon([(y - size * 0.5, x - size * 0.8), tip, (y - size * 0.7, x + size * 0.25)]))
     end = (y + size * rng.uniform(0.6, 1.3), x - size * rng.uniform(0.5, 1.0))
-    return Part(limb([(y - size * 0.6, x - size * 0.3), end], [max(size * 0.5, thin), max(size * 0.75, thin)]), DETAIL)
+    return detail(*limb([(y - size * 0.6, x - size * 0.3), end], [max(size * 0.5, thin), max(size * 0.75, thin)]))
 
 
 def bird(rng: np.random.Generator, thin: float) -> list[Part]:
@@ -207,42 +174,30 @@ def bird(rng: np.random.Generator, thin: float) -> list[Part]:
     end = (tail[0] - length * sin, tail[1] - length * cos)
     beak = rng.uniform(0.09, 0.2)
     nose = (head[0] + rng.uniform(0.0, 0.06), head[1] + head_size + beak)
-    parts = [
-        Part(
-            (
-                polygon(
-                    [
-                        (tail[0] - 0.03, tail[1] + 0.08),
-                        (end[0] - fan, end[1]),
-                        (end[0] + fan, end[1] + 0.03),
-                        (tail[0] + 0.05, tail[1] + 0.08),
-                    ]
-                ),
-            ),
-            SECOND,
-        )
-    ]
+    root = tail[1] + 0.08
+    feathers = [(tail[0] - 0.03, root), (end[0] - fan, end[1]), (end[0] + fan, end[1] + 0.03), (tail[0] + 0.05, root)]
+    parts = [second(polygon(feathers))]
     if flying:
-        parts.append(Part((_spread_wing(rng, -0.02, -1.0),), SECOND))
+        parts.append(second(_spread_wing(rng, -0.02, -1.0)))
     else:
         ground = girth + rng.uniform(0.12, 0.3)
         for x in (-0.05, 0.05):
             foot = (ground, x + rng.uniform(-0.03, 0.06))
             stick = max(0.022, thin)
             lines = limb([(girth * 0.7, x), foot, (foot[0], foot[1] + 0.06)], [stick, stick, stick])
-            parts.append(Part(lines, ACCENT))
+            parts.append(accent(*lines))
     parts += [
-        Part((polygon([(head[0] - 0.045, head[1] + 0.04), nose, (head[0] + 0.045, head[1] + 0.03)]),), ACCENT),
-        Part((ellipse(0.0, 0.0, girth, half, tilt), ellipse(*head, head_size, head_size)), MAIN),
-        Part((ellipse(girth * 0.35, half * 0.25, girth * 0.6, half * 0.6, tilt),), DETAIL),
-        Part((ellipse(head[0] - 0.02, head[1] + head_size * 0.4, 0.02, 0.02),), ACCENT),
+        accent(polygon([(head[0] - 0.045, head[1] + 0.04), nose, (head[0] + 0.045, head[1] + 0.03)])),
+        main(ellipse(0.0, 0.0, girth, half, tilt), ellipse(*head, head_size, head_size)),
+        detail(ellipse(girth * 0.35, half * 0.25, girth * 0.6, half * 0.6, tilt)),
+        accent(ellipse(head[0] - 0.02, head[1] + head_size * 0.4, 0.02, 0.02)),
     ]
     if flying:
-        parts.append(Part((_spread_wing(rng, 0.06, 1.0 if rng.random() < 0.5 else -1.0),), SECOND))
+        parts.append(second(_spread_wing(rng, 0.06, 1.0 if rng.random() < 0.5 else -1.0)))
     else:
         back = (-half * 0.95 * sin - 0.02, -half * 1.1 * cos)
         wing = [(-girth * 0.55, half * 0.45), (girth * 0.35, half * 0.3), (girth * 0.3, -half * 0.4), back]
-        parts.append(Part((curve([*wing, (-girth * 0.6, -half * 0.2)]),), SECOND))
+        parts.append(second(curve([*wing, (-girth * 0.6, -half * 0.2)])))
     return parts
 
 
@@ -261,11 +216,11 @@ def tree(rng: np.random.Generator, thin: float) -> list[Part]:
     if style == 1:
         return _conifer(rng, trunk)
     bottom = rng.uniform(0.58, 0.74)
-    parts = [Part(limb([(0.4, sway), (0.97, 0.0)], [trunk * 0.7, trunk * 1.25]), SECOND)]
+    parts = [second(*limb([(0.4, sway), (0.97, 0.0)], [trunk * 0.7, trunk * 1.25]))]
     if rng.random() < 0.5:
         for side in (-1.0, 1.0):
             fork = [(bottom + 0.05, 0.0), (bottom - 0.15, side * rng.uniform(0.1, 0.22))]
-            parts.append(Part(limb(fork, [trunk * 0.6, max(trunk * 0.35, thin)]), SECOND))
+            parts.append(second(*limb(fork, [trunk * 0.6, max(trunk * 0.35, thin)])))
     if style == 0:
         reach = rng.uniform(0.2, 0.34)
         middle = bottom * 0.5
@@ -274,17 +229,16 @@ def tree(rng: np.random.Generator, thin: float) -> list[Part]:
             y = middle + middle * 0.62 * math.sin(turn)
             x = sway + reach * 0.8 * math.cos(turn)
             lumps.append(ellipse(y, x, rng.uniform(0.1, 0.17), rng.uniform(0.11, 0.18)))
-        parts.append(Part(tuple(lumps), MAIN))
+        parts.append(main(*lumps))
         if rng.random() < 0.5:
             return parts
         lit = [
             ellipse(middle * rng.uniform(0.5, 1.3), sway + reach * rng.uniform(-0.6, 0.6), 0.07, 0.09) for _ in range(3)
         ]
-        return [*parts, Part(tuple(lit), DETAIL)]
+        return [*parts, detail(*lit)]
     width = rng.uniform(0.12, 0.18)
-    crown = [(-0.1, sway), (0.15, width * 0.9), (0.5, width * 1.25), (bottom + 0.08, width * 0.8)]
-    left = [(y, -x) for y, x in reversed(crown[1:])]
-    return [*parts, Part((curve([*crown, *left]),), MAIN)]
+    crown = mirrored([(0.15, width * 0.9), (0.5, width * 1.25), (bottom + 0.08, width * 0.8)])
+    return [*parts, main(curve([(-0.1, sway), *crown]))]
 
 
 def _conifer(rng: np.random.Generator, trunk: float) -> list[Part]:
@@ -292,14 +246,14 @@ def _conifer(rng: np.random.Generator, trunk: float) -> list[Part]:
     tiers = int(rng.integers(2, 5))
     foot = rng.uniform(0.76, 0.88)
     reach = rng.uniform(0.22, 0.36)
-    parts = [Part(limb([(0.5, 0.0), (0.98, 0.0)], [trunk, trunk * 1.1]), SECOND)]
+    parts = [second(*limb([(0.5, 0.0), (0.98, 0.0)], [trunk, trunk * 1.1]))]
     for tier in reversed(range(tiers)):
         low = foot * (tier + 1) / tiers
         top = max(0.0, low - foot / tiers * 1.7)
         half = reach * (0.45 + 0.55 * (tier + 1) / tiers)
         corners = [(top, 0.0), (low - 0.015, half), (low + 0.02, half * 0.5), (low - 0.01, 0.0)]
         left = [(low + 0.02, -half * 0.5), (low - 0.015, -half)]
-        parts.append(Part((polygon([*corners, *left]),), MAIN))
+        parts.append(main(polygon([*corners, *left])))
     return parts
 
 
@@ -314,30 +268,19 @@ def fish(rng: np.random.Generator, thin: float) -> list[Part]:
     fin_top = girth + rng.uniform(0.05, 0.17)
     dorsal = polygon([(-girth * 0.7, 0.2), (-fin_top, rng.uniform(-0.1, 0.1)), (-girth * 0.5, -0.22)])
     belly = polygon([(girth * 0.7, 0.1), (girth + rng.uniform(0.04, 0.13), -0.1), (girth * 0.6, -0.12)])
-    body = curve(
-        [
-            (0.0, half * 1.15),
-            (-girth * 0.75, half * 0.85),
-            (-girth * 1.15, half * 0.2),
-            (-girth * 0.65, -half * 0.6),
-            (-0.03, -half * 1.05),
-            (0.03, -half * 1.05),
-            (girth * 0.65, -half * 0.6),
-            (girth * 1.15, half * 0.2),
-            (girth * 0.75, half * 0.85),
-        ]
-    )
-    parts = [Part((tail,), SECOND), Part((dorsal, belly), SECOND), Part((body,), MAIN)]
+    back = [*scaled([(-0.75, 0.85), (-1.15, 0.2), (-0.65, -0.6)], girth, half), (-0.03, -half * 1.05)]
+    body = curve([(0.0, half * 1.15), *back, *((-y, x) for y, x in reversed(back))])
+    parts = [second(tail), second(dorsal, belly), main(body)]
     if rng.random() < 0.4:
         for x in (0.06, -0.1):
             high = girth * (0.86 if x > 0 else 0.72)
             band = polygon([(-high, x), (-high, x - 0.06), (high, x - 0.06), (high, x)])
-            parts.append(Part((band,), ACCENT))
+            parts.append(accent(band))
     gill = limb([(-girth * 0.5, 0.2), (0.0, 0.165), (girth * 0.5, 0.2)], [max(0.014, thin * 0.7)] * 3)
     flap = polygon([(0.02, 0.12), (girth * 0.5, -0.04), (girth * 0.12, -0.06)])
     eye = ellipse(-girth * 0.25, half * 0.72, 0.04, 0.04)
     pupil = ellipse(-girth * 0.25, half * 0.74, 0.02, 0.02)
-    return [*parts, Part(gill, DETAIL), Part((flap,), SECOND), Part((eye,), DETAIL), Part((pupil,), ACCENT)]
+    return [*parts, detail(*gill), second(flap), detail(eye), accent(pupil)]
 
 
 def mushroom(rng: np.random.Generator, thin: float) -> list[Part]:
@@ -346,31 +289,22 @@ def mushroom(rng: np.random.Generator, thin: float) -> list[Part]:
     stem, foot = rng.uniform(0.07, 0.13), rng.uniform(0.09, 0.18)
     tall = rng.uniform(0.75, 1.0)
     lean = rng.uniform(-0.06, 0.06)
-    cap = curve(
-        [
-            (0.0, -reach * 0.45),
-            (0.0, reach * 0.45),
-            (high * 0.5, reach * 0.95),
-            (high, reach * 1.05),
-            (high * 1.05, 0.0),
-            (high, -reach * 1.05),
-            (high * 0.5, -reach * 0.95),
-        ]
-    )
+    dome = [(0.0, -0.45), (0.0, 0.45), (0.5, 0.95), (1.0, 1.05), (1.05, 0.0), (1.0, -1.05), (0.5, -0.95)]
+    cap = curve(scaled(dome, high, reach))
     parts = [
-        Part(limb([(high, 0.0), (tall * 0.85, lean), (tall, lean)], [2 * stem, 2 * stem, 2 * foot]), SECOND),
-        Part((ellipse(high * 0.97, 0.0, 0.05, reach * 0.9),), DETAIL),
-        Part((cap,), MAIN),
+        second(*limb([(high, 0.0), (tall * 0.85, lean), (tall, lean)], [2 * stem, 2 * stem, 2 * foot])),
+        detail(ellipse(high * 0.97, 0.0, 0.05, reach * 0.9)),
+        main(cap),
     ]
     if rng.random() < 0.45:
-        parts.insert(1, Part((ellipse(high + 0.13, 0.0, 0.025, stem * 1.7),), DETAIL))
+        parts.insert(1, detail(ellipse(high + 0.13, 0.0, 0.025, stem * 1.7)))
     if rng.random() < 0.65:
         spots = []
         for x in (-0.62, -0.25, 0.12, 0.5):
             y = high * rng.uniform(0.25 + 0.7 * x * x, 0.75)
             size = rng.uniform(0.03, 0.055)
             spots.append(ellipse(y, x * reach, size, size * 1.2))
-        parts.append(Part(tuple(spots), ACCENT))
+        parts.append(accent(*spots))
     return parts
 
 
@@ -379,19 +313,19 @@ def flower(rng: np.random.Generator, thin: float) -> list[Part]:
     bloom = rng.uniform(0.2, 0.3)
     sway = rng.uniform(-0.12, 0.12)
     line = max(rng.uniform(0.025, 0.045), thin)
-    stem = Part(limb([(0.25, 0.0), (0.6, sway), (1.0, sway * 0.5)], [line, line, line * 1.2]), SECOND)
+    stem = second(*limb([(0.25, 0.0), (0.6, sway), (1.0, sway * 0.5)], [line, line, line * 1.2]))
     parts = [stem]
     for side in (-1.0, 1.0):
         if rng.random() < 0.8:
             y = rng.uniform(0.62, 0.85)
             tip = (y - rng.uniform(0.05, 0.2), sway + side * rng.uniform(0.16, 0.27))
             corners = [(y, sway), (y - 0.11, sway + side * 0.08), tip, tip, (y + 0.01, sway + side * 0.12)]
-            parts.append(Part((curve(corners),), SECOND))
+            parts.append(second(curve(corners)))
     if rng.random() < 0.2:  # a tulip
         top = 0.25 - bloom
         cup = [(0.3, 0.0), (0.22, -bloom * 0.8), (top, -bloom * 0.75), (top + 0.12, -bloom * 0.3), (top - 0.03, 0.0)]
         right = [(y, -x) for y, x in reversed(cup[1:4])]
-        return [*parts, Part((polygon([*cup, *right]),), MAIN)]
+        return [*parts, main(polygon([*cup, *right]))]
     count = int(rng.integers(5, 10))
     reach, width = bloom * rng.uniform(0.55, 0.7), bloom * rng.uniform(2.0, 2.9) / count
     start = rng.uniform(0, 2 * math.pi)
@@ -399,6 +333,6 @@ def flower(rng: np.random.Generator, thin: float) -> list[Part]:
     for index, angle in enumerate(petals):
         place = (0.25 + reach * math.sin(angle), reach * math.cos(angle))
         petal = ellipse(*place, width * 0.75, bloom * 0.45, angle)
-        parts.append(Part((petal,), MAIN if index % 2 else DETAIL) if count % 2 == 0 else Part((petal,), MAIN))
+        parts.append((main if index % 2 else detail)(petal) if count % 2 == 0 else main(petal))
     size = bloom * rng.uniform(0.25, 0.42)
-    return [*parts, Part((ellipse(0.25, 0.0, size, size),), ACCENT)]
+    return [*parts, accent(ellipse(0.25, 0.0, size, size))]

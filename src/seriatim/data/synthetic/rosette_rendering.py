@@ -1,7 +1,7 @@
-"""The look of a synthetic rosette: ground, leaves and camera, painted on a canvas in linear light.
+"""The rendering of a synthetic rosette: ground, leaves and camera, on a canvas in linear light.
 
-A canvas is float32, (channels, height, width). Leaves are painted from the lowest (the oldest) to the highest (the youngest), each shading
-what lies below it.
+A canvas is float32, (channels, height, width). Leaves are painted from the lowest (the oldest) to the highest (the youngest); each casts a
+shadow on what lies below it.
 """
 
 import math
@@ -10,40 +10,18 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy import ndimage
 
-from seriatim.data.synthetic.rosette_forms import Outline, Scene
-
-_Plane = np.ndarray  # float32, (height, width) of the canvas or of a box in it
-
-
-def smooth_noise(rng: np.random.Generator, height: int, width: int, cell: float) -> _Plane:
-    """Smooth random values of mean 0 and a deviation near 0.5, whose bumps are about `cell` pixels wide."""
-    if cell <= 1:
-        return rng.random((height, width), dtype=np.float32) * np.float32(1.6) - np.float32(0.8)
-    grid_height = int(height / cell) + 3
-    grid_width = int(width / cell) + 3
-    grid = rng.standard_normal((grid_height, grid_width), dtype=np.float32) * np.float32(0.75)
-    rows, row_share = _grid_positions(height, cell, rng.random())
-    columns, column_share = _grid_positions(width, cell, rng.random())
-    tall = grid[rows] + (grid[rows + 1] - grid[rows]) * row_share[:, None]
-    left = tall[:, columns]
-    return left + (tall[:, columns + 1] - left) * column_share
+from seriatim.data.synthetic.noise import Plane, smooth_noise
+from seriatim.data.synthetic.rosette_geometry import Outline, Scene
 
 
-def _grid_positions(length: int, cell: float, shift: float) -> tuple[np.ndarray, np.ndarray]:
-    position = np.arange(length, dtype=np.float32) / np.float32(cell) + np.float32(shift)
-    whole = np.floor(position)
-    share = position - whole
-    return whole.astype(np.intp), share * share * (3 - 2 * share)
-
-
-def _ramp(values: _Plane, low: float, high: float) -> _Plane:
+def _ramp(values: Plane, low: float, high: float) -> Plane:
     """0 below `low`, 1 above `high`, smooth between."""
     share = np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
     return share * share * (3 - 2 * share)
 
 
-def _slope(plane: _Plane, light: tuple[float, float, float]) -> _Plane:
-    """How much the plane, read as heights, falls off towards the lamp: positive where it is lit."""
+def _slope(plane: Plane, light: tuple[float, float, float]) -> Plane:
+    """The slope of the plane, taken as heights, towards the lamp: positive where it is lit."""
     lit = np.zeros_like(plane)
     lit[1:] -= np.float32(light[0]) * (plane[1:] - plane[:-1])
     lit[:, 1:] -= np.float32(light[1]) * (plane[:, 1:] - plane[:, :-1])
@@ -51,12 +29,12 @@ def _slope(plane: _Plane, light: tuple[float, float, float]) -> _Plane:
 
 
 def _linear(rgb: np.ndarray | tuple[int, int, int]) -> np.ndarray:
-    """A colour 0..255 as shown on a screen, in the linear light of the canvas; the screen's curve is taken as a square."""
+    """A screen colour 0..255 in the linear light of the canvas; the screen's curve is approximated by a square."""
     return np.square(np.asarray(rgb) / 255)
 
 
-def _blend(canvas: np.ndarray, colors: np.ndarray, share: _Plane) -> None:
-    """Mixes `colors`, one per channel or a whole canvas, into the canvas in place."""
+def _blend(canvas: np.ndarray, colors: np.ndarray, share: Plane) -> None:
+    """Mix `colors`, one per channel or a whole canvas, into the canvas in place."""
     for channel in range(3):
         color = colors[channel] if colors.ndim == 3 else np.float32(colors[channel])
         canvas[channel] += (color - canvas[channel]) * share
@@ -102,7 +80,7 @@ def paint_ground(rng: np.random.Generator, scene: Scene) -> Float32[np.ndarray, 
     return canvas
 
 
-def _paint_pot(rng: np.random.Generator, scene: Scene, canvas: np.ndarray, crumbs: _Plane, dust: _Plane) -> None:
+def _paint_pot(rng: np.random.Generator, scene: Scene, canvas: np.ndarray, crumbs: Plane, dust: Plane) -> None:
     """The rim of the pot and the tray outside it; the rim may lie partly or wholly outside the image."""
     side = min(scene.height, scene.width)
     radius = side * rng.uniform(0.49, 0.58)
@@ -152,11 +130,11 @@ def paint_leaf(
     rng: np.random.Generator,
     scene: Scene,
     canvas: np.ndarray,
-    fine_noise: _Plane,
+    fine_noise: Plane,
     outline: Outline,
     height_rank: float,
 ) -> None:
-    """Darkens what lies below the leaf, then lays the lit leaf on it. `height_rank` is 1 for the highest leaf."""
+    """Darken what lies below the leaf, then paint the lit leaf. `height_rank` is 1 for the highest leaf."""
     y0, x0, y1, x1 = outline.box
     _cast_shadow(rng, scene, canvas[:, y0:y1, x0:x1], outline, height_rank)
 
@@ -174,7 +152,7 @@ def paint_leaf(
 def _cast_shadow(
     rng: np.random.Generator, scene: Scene, area: np.ndarray, outline: Outline, height_rank: float
 ) -> None:
-    """Shades the area of the leaf's box: a shifted shadow from the lamp and a soft dark seam around the leaf."""
+    """Shade the area of the leaf's box: a shifted shadow from the lamp and a soft dark seam around the leaf."""
     light_y, light_x, light_z = scene.light
     lift = scene.radius * (0.045 + 0.045 * height_rank) * rng.uniform(0.75, 1.25)
     reach = min(lift / light_z, 0.12 * scene.radius)
@@ -187,8 +165,8 @@ def _cast_shadow(
     area *= shade
 
 
-def _shifted(plane: _Plane, shift_y: int, shift_x: int) -> _Plane:
-    """The plane moved down and right by whole pixels; what comes in from outside is far outside any leaf."""
+def _shifted(plane: Plane, shift_y: int, shift_x: int) -> Plane:
+    """The plane moved down and right by whole pixels; new pixels count as far outside any leaf."""
     height, width = plane.shape
     moved = np.full_like(plane, -1e3)
     moved[max(0, shift_y) : height + min(0, shift_y), max(0, shift_x) : width + min(0, shift_x)] = plane[
@@ -198,7 +176,7 @@ def _shifted(plane: _Plane, shift_y: int, shift_x: int) -> _Plane:
 
 
 def _light_leaf(
-    rng: np.random.Generator, scene: Scene, fine_noise: _Plane, outline: Outline, part: tuple[slice, slice]
+    rng: np.random.Generator, scene: Scene, fine_noise: Plane, outline: Outline, part: tuple[slice, slice]
 ) -> Float32[np.ndarray, "3 height width"]:
     """Colour of the leaf in linear light on a part of its box: green, veins, blotches, shading and gloss."""
     leaf = outline.leaf
@@ -290,7 +268,7 @@ def _light_leaf(
 
 
 def photograph(rng: np.random.Generator, scene: Scene, canvas: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
-    """What a camera makes of the canvas: uneven light, white balance, exposure, blur, noise, the curve of a screen."""
+    """Photograph the canvas: uneven light, white balance, exposure, blur, noise, the curve of a screen."""
     height, width = scene.height, scene.width
     ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     xs = np.linspace(-1, 1, width, dtype=np.float32)[None, :]

@@ -1,7 +1,7 @@
-"""The form of a synthetic rosette: how large, how lit, where each leaf grows, and which leaf each pixel shows.
+"""The geometry of a synthetic rosette: the plant's size, the light, the position of each leaf, and which leaf each pixel shows.
 
-Leaves come in order of age, each turned by about the golden angle, the youngest on top; none of them is hidden. Lengths are in pixels
-unless a name says otherwise.
+Leaves are ordered by age, each turned by about the golden angle, the youngest on top; none is fully hidden. Lengths are in pixels unless a
+name says otherwise.
 """
 
 import dataclasses
@@ -24,29 +24,29 @@ _MAX_REPAIRS = 400
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """What all parts of one image share."""
+    """Settings that all parts of one image share."""
 
     height: int
     width: int
-    unit: float  # length of what is one pixel in a image with a shorter side of 500
+    unit: float  # length that is one pixel in an image with a shorter side of 500
     center_y: float
     center_x: float
     radius: float  # of the plant
     light: tuple[float, float, float]  # y, x, z of the unit vector towards the lamp
-    ambient: float  # share of the light that comes from everywhere
+    ambient: float  # share of the light that comes from all directions
     gloss: float
     greens: np.ndarray  # (3 ages, 3 channels), linear: young, mature, old leaf of this plant
     hue_spread: float
 
 
 def draw_scene(rng: np.random.Generator, height: int, width: int, num_leaves: int) -> Scene:
-    """Size and place of the plant, light, and the greens of its leaves."""
+    """Draw the size and place of the plant, the light, and the greens of its leaves."""
     side = min(height, width)
     unit = side / _REFERENCE_SIDE
     center_y = height / 2 + side * rng.uniform(-0.035, 0.035)
     center_x = width / 2 + side * rng.uniform(-0.035, 0.035)
     to_border = min(center_y, center_x, height - center_y, width - center_x)
-    # More leaves come with age and so with size; small images leave no room for small plants.
+    # Older plants have more leaves and are larger; in small images all plants are large.
     grown = min(1.0, max(0.0, (num_leaves - 4) / 14))
     radius = to_border * np.clip(rng.normal(0.64 + 0.24 * grown, 0.11), 0.45, 0.95)
     if side < 200:
@@ -79,7 +79,7 @@ def draw_scene(rng: np.random.Generator, height: int, width: int, num_leaves: in
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leaf:
-    """The form of one leaf. Its axis leaves the centre of the plant at `angle` and bends sidewards."""
+    """The shape of one leaf. Its axis leaves the centre of the plant at `angle` and bends sideways."""
 
     age: float  # 0 the youngest, 1 the oldest of the plant
     angle: float  # of the axis, from x to y
@@ -88,14 +88,14 @@ class Leaf:
     half_width: float  # of the blade at its widest
     petiole_half_width: float
     petiole_share: float  # of the length
-    bend: float  # sideward shift of the tip, in lengths
+    bend: float  # sideways shift of the tip, in lengths
     base_power: float  # higher: the blade narrows more slowly towards the petiole
     tip_power: float  # 0.5 is a round tip, higher is more pointed
     margin: tuple[tuple[float, float, float, float], ...]  # waves of the margin: count, size, phase left, phase right
 
 
 class Outline(NamedTuple):
-    """One leaf on the pixels of its box, which also holds a border of `pad` pixels for the shadow."""
+    """One leaf on the pixels of its box, which includes a border for the shadow."""
 
     leaf: Leaf
     box: tuple[int, int, int, int]  # y0, x0, y1, x1, inside the image
@@ -108,7 +108,7 @@ class Outline(NamedTuple):
 def grow_leaves(
     rng: np.random.Generator, scene: Scene, num_leaves: int
 ) -> tuple[list[Outline], Int32[np.ndarray, "height width"]]:
-    """Outlines from the lowest leaf to the highest, and the label map; a leaf that shows too little grows elsewhere."""
+    """Outlines from the lowest leaf to the highest, and the label map; a leaf that is too hidden is moved."""
     first_angle = rng.uniform(0, 2 * math.pi)
     turn = _GOLDEN_ANGLE * (1 if rng.random() < 0.5 else -1)
     habit = _draw_habit(rng)
@@ -127,13 +127,13 @@ def grow_leaves(
             areas[number - 1] = np.count_nonzero(covered)
             labels[y0:y1, x0:x1][covered] = number
         visible = np.bincount(labels.ravel(), minlength=num_leaves + 1)[1:]
-        # What a leaf must show shrinks slowly, so that crowded plants settle too.
+        # The required visible fraction shrinks slowly, so that crowded plants succeed too.
         fraction = _MIN_VISIBLE_FRACTION * max(0.0, 1 - attempt / (0.75 * _MAX_REPAIRS))
         wanted = np.maximum(MIN_VISIBLE_PIXELS, fraction * areas)
         hidden = np.flatnonzero(visible < wanted)
         if not hidden.size:
             return outlines, labels
-        # The highest one first: what lies on top of the others decides what the others can show.
+        # The highest first: its place decides how much the leaves below can show.
         worst = int(hidden[-1])
         outlines[worst] = _outline(scene, _regrow(rng, scene, outlines[worst].leaf, labels, areas[worst]))
     raise ConfigError(
@@ -144,7 +144,7 @@ def grow_leaves(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Habit:
-    """What the leaves of one plant have in common."""
+    """Settings that the leaves of one plant share."""
 
     slenderness: float  # half width of the blade over its length
     petiole_share: float
@@ -166,7 +166,7 @@ def _draw_habit(rng: np.random.Generator) -> _Habit:
 def _draw_leaf(
     rng: np.random.Generator, scene: Scene, habit: _Habit, age: float, angle: float, num_leaves: int
 ) -> Leaf:
-    """A leaf of the given age: it grows to its full length until it is middle-aged; the very first leaves stay small."""
+    """Draw a leaf of the given age: leaves grow until middle age, and the oldest leaves stay small."""
     growth = min(1.0, age / 0.62)
     growth = growth * growth * (3 - 2 * growth) * 0.4 + growth * 0.6
     smallest = 0.15 if num_leaves > 4 else 0.45
@@ -209,7 +209,7 @@ def _regrow(
     labels: Int32[np.ndarray, "height width"],
     area: float,
 ) -> Leaf:
-    """The leaf turned towards where most of it would lie on free ground, and somewhat larger."""
+    """The leaf turned to where most of it lies on free ground, and somewhat larger."""
     tiny = area < 1.6 * MIN_VISIBLE_PIXELS
     length = min(leaf.length * (1.2 if tiny else rng.uniform(1.0, 1.12)), scene.radius * 1.04)
     half_width = min(leaf.half_width * (1.2 if tiny else 1.0), 0.45 * length)
@@ -228,7 +228,7 @@ def _regrow(
 
 
 def _outline(scene: Scene, leaf: Leaf) -> Outline:
-    """The leaf on the pixel grid: where along and across it each pixel of its box lies, and how deep inside."""
+    """The leaf on the pixel grid: position along and across it, and depth inside it, for each pixel of its box."""
     num_rows = max(256, int(4 * leaf.length))
     rows = np.linspace(0, 1, num_rows, dtype=np.float32)
     widths = _half_widths(leaf, rows)  # (2 sides, rows)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from seriatim.data.synthetic.scene_contours import draw
-from seriatim.data.synthetic.scene_forms import CLASS_NAMES, KINDS
+from seriatim.data.synthetic.drawing import draw
+from seriatim.data.synthetic.scene_classes import CLASS_NAMES, KINDS
 
 BY_NAME = dict(zip(CLASS_NAMES, KINDS, strict=True))
 
