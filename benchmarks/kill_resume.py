@@ -60,7 +60,7 @@ def tiny_recipe(data: Path) -> Recipe:
             "data": {"source": f"folder:{data}", "num_validation": 2},
             "preparation": {"channels": 1},
             "augmentation": {"crop_size": [32, 32], "min_area": 4},
-            "model": {"name": "rsis", "config": {**config, "extensions": {"pyramid_channels": 8, "gaze": True}}},
+            "model": {"name": "rsis", "config": {**config, "extensions": {"pyramid_channels": 8}, "guidance": {}}},
             "stages": [
                 {"name": "masks", "iterations": NUM_ITERATIONS // 2, "weights": {"mask": 1.0, "maps": 1.0}},
                 {"name": "all", "iterations": NUM_ITERATIONS // 2, "weights": {"mask": 1.0, "stop": 0.5, "maps": 1.0}},

@@ -17,7 +17,6 @@ RIS = {
     "input_channels": 1,
     "max_steps": 3,
     "stop_threshold": 0.0,
-    "seed_threshold": 0.0,
     "guidance": {"seed_threshold": 0.0},
 }
 
@@ -98,6 +97,7 @@ def test_the_order_of_objects_is_a_table_and_json(run, data, tmp_path):
     told = json.loads((tmp_path / "order.json").read_text())
     numbers = {"right_to_left": -1.0, "bottom_to_top": -1.0, "large_to_small": -1.0}
     kept = {"data": f"folder:{data}", "predictions": str(data / "labels")}
+    assert told.pop("provenance")["command"].startswith("seriatim analyse order --data")
     assert told == {**kept, **numbers, "num_images": 1, "num_left_out": 1}
     code, out, _ = run(*words, "--limit", 1, "--json", "-")
     assert (code, json.loads(out)["num_left_out"]) == (0, 0)
@@ -132,8 +132,8 @@ def test_failures_are_named_with_image_and_box(run, data, tmp_path):
     words = ("--data", f"folder:{data}", "--predictions", folder, "--out", tmp_path / "o", "--limit", "1")
     assert run("analyse", "failures", *words)[0] == 0
     told = json.loads((tmp_path / "o" / "failures.json").read_text())
-    [picture] = told["images"]
-    assert picture["cases"] == [{"kind": "joined", "box": [2, 2, 35, 55], "targets": [1, 2], "predictions": [1]}]
+    [image] = told["images"]
+    assert image["cases"] == [{"kind": "joined", "box": [2, 2, 35, 55], "targets": [1, 2], "predictions": [1]}]
 
 
 def test_coco_results_that_segment_wrote_are_judged_as_its_label_maps(run, data, ris, tmp_path):
@@ -208,10 +208,10 @@ def test_coco_results_keep_to_the_part_of_the_data_that_is_taken(run, coco):
     for part in ("training", "test"):
         assert run("analyse", "failures", *words, "--part", part, "--out", coco / part)[0] == 0
         told = json.loads((coco / part / "failures.json").read_text())
-        [picture] = told["images"]
+        [image] = told["images"]
         assert told["part"] == part
-        assert told["predictions"]["right"] == right[picture["name"]]
-        names.append(picture["name"])
+        assert told["predictions"]["right"] == right[image["name"]]
+        names.append(image["name"])
     assert sorted(names) == ["one", "two"]
 
 
@@ -235,9 +235,11 @@ def test_a_model_is_judged_the_same_way_every_time(run, data, ris, tmp_path):
     for name in ("a", "b"):
         words = ("--data", f"folder:{data}", "--model", ris, "--out", tmp_path / name)
         assert run("analyse", "failures", *words)[0] == 0
-    for file in ("failures.json", "failures.png"):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    told = json.loads((tmp_path / "a" / "failures.json").read_text())
+    assert (tmp_path / "a" / "failures.png").read_bytes() == (tmp_path / "b" / "failures.png").read_bytes()
+    told, again = (json.loads((tmp_path / name / "failures.json").read_text()) for name in ("a", "b"))
+    assert told.pop("provenance")["command"].startswith("seriatim analyse failures --data")
+    assert again.pop("provenance")
+    assert told == again
     assert sum(told["targets"].values()) == 4
     assert sum(told["predictions"].values()) > 0
 

@@ -134,8 +134,8 @@ def test_a_damaged_model_is_a_failure(run, images, model, tmp_path):
 
 
 def test_two_images_of_one_stem_both_get_their_files(run, images, model, tmp_path):
-    with Image.open(images / "a.png") as picture:
-        picture.save(images / "a.bmp")
+    with Image.open(images / "a.png") as image:
+        image.save(images / "a.bmp")
     code, _, _ = run("segment", images, "--model", model, "--out", tmp_path / "out", "--formats", "labels")
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -277,7 +277,7 @@ def test_a_second_call_beside_the_images_takes_the_same_images_whatever_was_writ
 
 
 def test_objects_that_a_format_cannot_hold_are_named_and_the_rest_is_written(run, images, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("seriatim.results.format_masks.VOID", 1)
+    monkeypatch.setattr("seriatim.results.voc.VOID", 1)
     Image.fromarray(np.zeros((40, 60), dtype=np.uint8)).save(images / "b.png")
     code, _, stderr = run("segment", images, "--model", model, "--out", tmp_path / "out", "--formats", "labels,voc")
     assert code in (1, 3)

@@ -35,7 +35,7 @@ def made_small(source, num_classes):
             "model.config.extensions.pyramid_channels=8",
             "model.config.max_steps=4",
             "model.config.stop_threshold=0.0",
-            "model.config.seed_threshold=0.0",
+            "model.config.guidance.seed_threshold=0.0",
             "augmentation.crop_size=[48, 64]",
             "preparation.longest_side=96",
             "runtime.batch_size=2",

@@ -13,7 +13,8 @@ from seriatim.inference.model_folder import ModelDescription
 from seriatim.models import catalogue
 from seriatim.models.guidance import DenseMaps
 from seriatim.models.rsis import RSIS, RSISConfig, StepOutput
-from seriatim.results.segmented import SegmentedImage
+from seriatim.results.folder import ResultFolder
+from seriatim.results.interface import SegmentedImage
 
 TINY = {
     "encoder": "resnet18",
@@ -152,3 +153,10 @@ def hard():
 
 def segmented(pixels, instances, class_names=("leaf", "stem"), stem="photo", folder=Path("out")):
     return SegmentedImage(f"{stem}.png", stem, folder, pixels, instances, class_names)
+
+
+def write_results(folder, formats, file, pixels, instances, class_names=("leaf", "stem")):
+    """Writes formats of one image."""
+    results = ResultFolder(folder, formats, class_names)
+    results.add(str(file), Path(file).stem, pixels, instances, 1.0)
+    results.finish()

@@ -3,23 +3,20 @@
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix C, Fig. 11 to 13.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Int32, UInt8
 
 from seriatim.analysis.failures import FAILURES, PRED_KINDS, TARGET_KINDS, Case, find_cases, sort_failures
 from seriatim.core.instances import Instances
+from seriatim.core.progress import Progress
 from seriatim.core.shapes import Box, Size, box_slices
-from seriatim.data.preparation import to_channels
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source
 from seriatim.evaluation.predictions import PredictionSource
-
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and of all images."""
+from seriatim.results.drawing import to_rgb
 
 _MIN_CROP = 48
 
@@ -110,7 +107,7 @@ class FailureReport:
                 ranks = self._ranks[kind]
                 if len(ranks) == self.num_examples and (rank, number) > max(ranks):
                     break
-                shown = _as_shown(sample.image) if shown is None else shown
+                shown = to_rgb(sample.image, min_range=0.05) if shown is None else shown
                 window = box_slices(_surroundings(case.box, found.size))
                 parts = [np.ascontiguousarray(plane[window]) for plane in (shown, sample.labels, pred_labels)]
                 self._keep(kind, (rank, number), CaseExample(sample.name, case, *parts))
@@ -169,14 +166,6 @@ def collect_failures(
         if progress is not None:
             progress(index + 1, len(source))
     return report
-
-
-def _as_shown(image: Float32[np.ndarray, "channels height width"]) -> UInt8[np.ndarray, "height width 3"]:
-    """The image as RGB; one that keeps to a part of the range is stretched to all of it."""
-    colours = to_channels(image, 3)
-    low, high = np.percentile(colours, (0.5, 99.8))
-    stretched = np.clip((colours - low) / max(high - low, 0.05), 0, 1)
-    return np.ascontiguousarray(np.moveaxis((255 * stretched + 0.5).astype(np.uint8), 0, -1))
 
 
 def _surroundings(box: Box, size: Size) -> Box:

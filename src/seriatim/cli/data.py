@@ -51,7 +51,7 @@ def make(
     ] = None,
 ) -> None:
     """Make synthetic images with their label maps; the same seed makes the same files."""
-    from seriatim.cli.progress import Progress
+    from seriatim.cli.progress import ProgressBar
     from seriatim.data.catalogue import open_source
     from seriatim.data.readers.coco_writer import write_coco
     from seriatim.data.readers.folder import write_folder
@@ -61,7 +61,7 @@ def make(
     settings = "" if classes is None else f",classes={classes}"
     settings += "" if size is None else f",size={_height_and_width(size)}"
     source = open_source(f"{kind}:{count}@{seed}{settings}")
-    with Progress(count) as progress:
+    with ProgressBar(count) as progress:
         if kind is Generator.scenes:
             write_coco(source, out, progress.images, with_labels=True)
         else:
@@ -95,7 +95,7 @@ def inspect(
     import json
     from dataclasses import asdict
 
-    from seriatim.cli.progress import Progress
+    from seriatim.cli.progress import ProgressBar
     from seriatim.core.errors import DataError
     from seriatim.core.files import write_atomically
     from seriatim.data.catalogue import open_source
@@ -107,7 +107,7 @@ def inspect(
     source = open_source(data, strict)
     part = source if limit is None else Subset(source, range(min(limit, len(source))))
     images = ContactSheet(len(part))
-    with Progress(len(part)) as progress:
+    with ProgressBar(len(part)) as progress:
         found = inspect_source(part, images.add, progress.images)
     if strict and found.problems:
         raise DataError(str(found.problems[0]))
@@ -144,13 +144,13 @@ def convert(
 
     Exit code 3: done, but parts of the data had problems and were left out.
     """
-    from seriatim.cli.progress import Progress
+    from seriatim.cli.progress import ProgressBar
     from seriatim.data.catalogue import open_source
     from seriatim.data.convert import LOSES
     from seriatim.data.convert import convert as convert_source
 
     source = open_source(data, strict)
-    with Progress(len(source)) as progress:
+    with ProgressBar(len(source)) as progress:
         place = convert_source(source, target, progress.images)
     typer.echo(str(place))
     typer.echo(f"not kept, since the kind has no place for it: {LOSES[target.partition(':')[0]]}", err=True)

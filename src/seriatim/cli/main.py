@@ -1,8 +1,8 @@
-"""`seriatim VERB ...`: finds the verb, and turns whatever goes wrong into one line on stderr and an exit code.
+"""`seriatim VERB ...`: finds the verb, and turns every failure into one line on stderr and an exit code.
 
     0 all done    1 failed    2 wrong usage    3 done, but some inputs failed    130, 143 stopped by SIGINT, SIGTERM
 
-A verb's module is imported when the verb is called, and imports what is heavy when it runs, so that `--help` answers at once.
+The module of a verb is imported when the verb is called, and imports heavy modules when it runs, so that `--help` answers at once.
 """
 
 import logging
@@ -21,69 +21,65 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from seriatim.cli.options import COMMAND, new_app
 from seriatim.core.errors import ConfigError, SeriatimError
 from seriatim.version import __version__
 
 VERBS: dict[str, tuple[str, str]] = {
     "segment": ("seriatim.cli.segment", "Segment and count the objects of images."),
-    "evaluate": ("seriatim.cli.evaluate", "Score a model, or label maps, under official protocols."),
-    "train": ("seriatim.cli.train", "Train a network by a recipe."),
+    "evaluate": ("seriatim.cli.evaluate", "Score a model, or predictions, under official protocols."),
+    "train": ("seriatim.cli.train", "Train a network from a recipe."),
     "analyse": ("seriatim.cli.analyse", "Look inside a network, and at its failures."),
     "data": ("seriatim.cli.data", "Make, inspect and convert data sets."),
     "models": ("seriatim.cli.models", "List the models that ship, show one, or make one from a run."),
 }
-"""Verb -> the module that holds its `app`, and what `--help` says of it."""
+"""Verb -> the module with its `app`, and its summary in `--help`."""
 
 
 class Terminated(BaseException):
-    """SIGTERM was received."""
+    """The process received SIGTERM."""
 
 
 class _Verbs(TyperGroup):
-    """Knows the verbs by name, and imports the one that is called."""
+    """Knows the verbs by name and imports the one that is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in VERBS:
-            return super().resolve_command(ctx, args)  # says what is unknown, and what was perhaps meant
+            return super().resolve_command(ctx, args)  # names the unknown verb and a similar one
         return args[0], get_command(import_module(VERBS[args[0]][0]).app), args[1:]
 
 
-def _say_version(asked: bool) -> bool:
+def _show_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"seriatim {__version__}")
         raise typer.Exit
     return asked
 
 
-_app = typer.Typer(
-    cls=_Verbs,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_app = new_app(is_group=True, cls=_Verbs)
 
 
 @_app.callback()
 def _seriatim(
     version: Annotated[
-        bool, typer.Option("--version", help="Say the version and exit.", is_eager=True, callback=_say_version)
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (with any verb).")] = False,
 ) -> None:
-    """Segment and count the objects of a image one after another."""
+    """Segment and count the objects of an image one after another."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
     Args:
-        arguments: without the program's name; None takes those of the process.
+        arguments: without the name of the program; None takes those of the process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
     debug = "--debug" in words[:end]
     words = [word for word in words[:end] if word != "--debug"] + words[end:]
+    COMMAND.set(("seriatim", *words))
     with _logging_to_stderr(debug), _signals():
         try:
             return _run(words)
@@ -98,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(str(error), 1, debug)
         except MemoryError:
             return _fail("out of memory", 1, debug)
-        except Exception as error:  # a fault of ours: one line for the user, the traceback with --debug
+        except Exception as error:  # a defect of this program
             return _fail(f"internal error, {type(error).__name__}: {error} (--debug shows the traceback)", 1, debug)
 
 
@@ -112,7 +108,7 @@ def _run(words: list[str]) -> int:
     except typer.Abort:
         return 1
     except Exception as error:
-        show = getattr(error, "show", None)  # the parser's own errors know how to show themselves
+        show = getattr(error, "show", None)  # errors of the parser show themselves
         if show is None:
             raise
         show()
@@ -130,7 +126,7 @@ def _fail(message: str, code: int, debug: bool) -> int:
 
 @contextmanager
 def _logging_to_stderr(debug: bool) -> Iterator[None]:
-    """Our warnings go to stderr, those of other packages nowhere, unless asked for."""
+    """Show our warnings on stderr; those of other packages only with --debug."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("seriatim: %(levelname)s: %(message)s"))
     loud = logging.getLogger() if debug else logging.getLogger("seriatim")
@@ -146,7 +142,7 @@ def _logging_to_stderr(debug: bool) -> Iterator[None]:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGTERM raises, as SIGINT does, so that what is under way is cleaned up."""
+    """Let SIGTERM raise, as SIGINT does, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

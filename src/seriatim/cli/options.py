@@ -1,25 +1,50 @@
-"""The options that several verbs share, and what they open: images, models, and whatever finds the objects that are judged.
+"""What the verbs share: how an app is made, options, what the options open, and how numbers are written.
 
-An option stands here once, so that it has one name, one help text and one meaning in every verb. What is heavy is imported when a verb runs,
+An option stands here once, so that it has one name, one help text and one meaning in every verb. Heavy modules are imported when a verb runs,
 so that `--help` answers at once.
 """
 
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from seriatim.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from seriatim.core.provenance import Start
     from seriatim.data.source import Source
     from seriatim.evaluation.predictions import PredictionSource
     from seriatim.inference.predictor import Predictor
 
 
+def new_app(is_group: bool = False, cls: type[TyperGroup] | None = None) -> typer.Typer:
+    """An app with the settings of every verb.
+
+    Args:
+        is_group: the verb has verbs of its own; without one it shows its help.
+        cls: class of the group.
+    """
+    return typer.Typer(
+        cls=cls,
+        no_args_is_help=is_group,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+COMMAND: ContextVar[tuple[str, ...]] = ContextVar("command")
+"""The command in words, the name of the program first; `main` sets it."""
+
+
 class Part(StrEnum):
-    """Of the data of a recipe."""
+    """Parts of the data of a recipe."""
 
     training = "training"
     validation = "validation"
@@ -40,7 +65,7 @@ PredictionsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR|FILE",
-        help="Label maps NAME.png, NAME.labels.png or the same with .tif in a folder; or COCO results, FILE.json.",
+        help="A folder of label maps NAME.png or NAME.labels.png (or .tif), or a file of COCO results, FILE.json.",
         show_default=False,
     ),
 ]
@@ -48,27 +73,27 @@ PredictionsOption = Annotated[
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        metavar="RECIPE", help="Take only the part of the data that this recipe keeps back.", show_default=False
+        metavar="RECIPE", help="Take only the images that this recipe keeps back from the data.", show_default=False
     ),
 ]
 
 PartOption = Annotated[Part, typer.Option(help="With --recipe: which part.")]
 
 LimitOption = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Take the first N images only.", show_default=False)
+    int | None, typer.Option(min=1, metavar="N", help="Take only the first N images.", show_default=False)
 ]
 
-DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")]
+DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Device of the network.")]
 
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Threads of arithmetic.", show_default=False)
+    int | None, typer.Option(min=1, metavar="N", help="Number of threads for arithmetic.", show_default=False)
 ]
 
-CrfOption = Annotated[bool, typer.Option("--crf", help="Refine the model's outlines by a dense CRF.")]
+CrfOption = Annotated[bool, typer.Option("--crf", help="Refine the outlines with a dense CRF.")]
 
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Write all numbers here; - for stdout.", show_default=False),
+    typer.Option("--json", metavar="FILE", help="Write all numbers to this file; - for stdout.", show_default=False),
 ]
 
 
@@ -77,9 +102,9 @@ def open_images(data: str, recipe: str | None, part: Part, limit: int | None) ->
 
     Args:
         data: KIND:PATH.
-        recipe: take only a part of the data, as this recipe splits them; None takes all.
+        recipe: take only a part of the data, by the split of this recipe; None takes all.
         part: which part.
-        limit: take the first images only; None takes all.
+        limit: take only the first images; None takes all.
 
     Raises:
         ConfigError: if there is no such kind or recipe.
@@ -93,7 +118,7 @@ def open_images(data: str, recipe: str | None, part: Part, limit: int | None) ->
 
 
 def _open_part(data: str, recipe: str, part: Part) -> "Source":
-    """The part of the data that the recipe's split makes of them."""
+    """A part of the data, by the split of a recipe."""
     from seriatim.training.recipe import load_recipe
     from seriatim.training.splits import open_splits
 
@@ -106,8 +131,8 @@ def load_model(model: str | Path, device: str, threads: int | None, crf: bool = 
     Args:
         model: a model that ships, a run folder or a model folder.
         device: auto, cpu or cuda.
-        threads: of arithmetic, from now on; None leaves them as they are.
-        crf: refine the outlines by a dense CRF.
+        threads: number of threads for arithmetic, from now on; None leaves it as it is.
+        crf: refine the outlines with a dense CRF.
 
     Raises:
         ConfigError: if there is no such model or device.
@@ -123,7 +148,7 @@ def load_model(model: str | Path, device: str, threads: int | None, crf: bool = 
 
 
 def check_one_origin(verb: str, model: str | None, predictions: Path | None) -> None:
-    """Refuse to judge both a model and predictions, or neither.
+    """Refuse both a model and predictions, or neither.
 
     Raises:
         ConfigError: naming the verb and the options.
@@ -132,14 +157,14 @@ def check_one_origin(verb: str, model: str | None, predictions: Path | None) -> 
         raise ConfigError(f"{verb}: give one of --model and --predictions")
 
 
-def open_finder(
+def open_prediction_source(
     model: str | None, predictions: Path | None, source: "Source", device: str, threads: int | None, crf: bool = False
 ) -> "PredictionSource":
-    """What finds the objects that are judged: the model, or the predictions that are there already; torch is imported only for a model.
+    """The predictions to judge: of a model, or read from files; torch is imported only for a model.
 
     Args:
-        model: see `load_model`; None where there are predictions.
-        predictions: a folder of label maps or a file of COCO results; None where there is a model.
+        model: see `load_model`; None with predictions.
+        predictions: a folder of label maps or a file of COCO results; None with a model.
         source: the images.
         device: see `load_model`.
         threads: see `load_model`.
@@ -148,13 +173,13 @@ def open_finder(
     Raises:
         ConfigError: if there is no such model or device.
         CheckpointError: if the model is damaged.
-        DataError: if there are no such predictions, or they do not fit the images.
+        DataError: if the predictions are missing or do not fit the images.
     """
     from seriatim.evaluation.predictions import ModelFinder, open_predictions
 
     if predictions is not None:
         return open_predictions(predictions, source)
-    assert model is not None, "check_one_origin has seen to that"
+    assert model is not None, "check_one_origin refuses this"
     return ModelFinder(load_model(model, device, threads, crf))
 
 
@@ -169,3 +194,24 @@ def what_is_judged(
     kept_back = {} if recipe is None else {"recipe": recipe, "part": part.value}
     judged = {"predictions": str(predictions)} if model is None else {"model": model}
     return {"data": data, **kept_back, **judged}
+
+
+def write_numbers(numbers: Mapping[str, Any], file: Path | None, started: "Start") -> bool:
+    """Write numbers with their provenance as --json asks for it; returns whether they went to stdout.
+
+    Args:
+        numbers: of the verb.
+        file: `-` is stdout; None writes nothing.
+        started: made before the work.
+    """
+    from seriatim.core.files import write_atomically
+    from seriatim.core.provenance import result_text, with_provenance
+
+    if file is None:
+        return False
+    text = result_text(with_provenance(numbers, started, COMMAND.get()))
+    if file == Path("-"):
+        sys.stdout.write(text)
+        return True
+    write_atomically(file, text.encode())
+    return False

@@ -8,44 +8,44 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seriatim.cli.options import CrfOption, DeviceOption, ModelOption, ThreadsOption, load_model
-from seriatim.results.format_names import DEFAULT_FORMATS, FORMAT_SUMMARIES
+from seriatim.cli import options
+from seriatim.results.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 
 if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor
-    from seriatim.results.formats import ResultFolder
+    from seriatim.results.folder import ResultFolder
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+app = options.new_app()
 
 
 @app.command()
 def segment(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Images, or folders that are searched for images.", show_default=False),
+        typer.Argument(metavar="PATH", help="Images, or folders to search for images.", show_default=False),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is written.", show_default=False)],
-    model: ModelOption = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of results.", show_default=False)],
+    model: options.ModelOption = None,
     formats: Annotated[
         str,
         typer.Option(
             metavar="LIST",
-            help=f"What is written, with commas: {'; '.join(f'{name} ({what})' for name, what in FORMAT_SUMMARIES.items())}.",
+            help=f"Formats to write, separated by commas: {'; '.join(f'{name} ({entry.summary})' for name, entry in FORMATS.items())}.",
         ),
     ] = ",".join(DEFAULT_FORMATS),
-    device: DeviceOption = "auto",
-    crf: CrfOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout, as JSON.")] = False,
-    threads: ThreadsOption = None,
+    device: options.DeviceOption = "auto",
+    crf: options.CrfOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout as JSON.")] = False,
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Segment and count the objects of images.
 
-    For photo.png: photo.labels.png and photo.overlay.png; for the whole call: instances.json and counts.csv. Further formats are chosen by
-    --formats.
+    Writes photo.labels.png and photo.overlay.png for photo.png, and instances.json and counts.csv for the whole call. --formats chooses other
+    formats.
     """
     from seriatim.core.errors import ImageError
     from seriatim.inference.zoo import DEFAULT_MODEL, find_model_folder
-    from seriatim.results.formats import ResultFolder, parse_formats
+    from seriatim.results.folder import ResultFolder
     from seriatim.results.inputs import find_images, output_stems
 
     chosen = parse_formats(formats)
@@ -54,9 +54,9 @@ def segment(
         raise ImageError(f"{', '.join(map(str, paths))}: holds no images")
     if model is None:
         _say(
-            f"no --model given: taking {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)"
+            f"no --model given: using {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)"
         )
-    predictor = load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf)
+    predictor = options.load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf)
     results = ResultFolder(out, chosen, predictor.class_names)
     failed = _segment_all(predictor, files, output_stems(files, out), results)
     if as_json:
@@ -75,14 +75,14 @@ def segment(
 def _segment_all(
     predictor: "Predictor", files: list[Path], stems: list[str], results: "ResultFolder"
 ) -> dict[str, str]:
-    """Each image in turn; returns those that failed with the reason. What is done is written even if the call is stopped."""
-    from seriatim.cli.progress import Progress
+    """Segment each image; returns the reason for each that failed. Finished images are written even if the call is stopped."""
+    from seriatim.cli.progress import ProgressBar
     from seriatim.core.errors import FormatLimitError, ImageError
     from seriatim.data.images import read_pixels
 
     failed: dict[str, str] = {}
     try:
-        with Progress(len(files)) as progress:
+        with ProgressBar(len(files)) as progress:
             for file, stem in zip(files, stems, strict=True):
                 started = time.perf_counter()
                 try:

@@ -5,16 +5,20 @@ count (from the third on as the difference to the one two before) in groups of f
 saying "more follows", each group plus 48 as one ASCII character. Source: the COCO mask API's format.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Int64
 
 from seriatim.core.errors import DataError
 from seriatim.core.shapes import Box, Size
 
 MAX_PIXELS = 2**32 - 1
 """Pixels of an image at the most; COCO's counts have 32 bits."""
+
+MAX_GROUPS = 7
+"""Maximum number of characters of one number of a code: 33 bits and a sign."""
 
 
 def encode(box: Box, mask: Bool[np.ndarray, "box_height box_width"], size: Size) -> dict[str, Any]:
@@ -49,13 +53,12 @@ def decode(code: dict[str, Any], where: str = "segmentation") -> tuple[Box, Bool
     """
     try:
         height, width = (int(value) for value in code["size"])
-        raw = code["counts"]
-        counts = _decompress(raw, where) if isinstance(raw, str | bytes) else np.asarray(raw, dtype=np.int64)
+        counts, _ = read_counts([code["counts"]], where)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: not a run-length code ({error})") from None
     if not (height >= 1 and width >= 1 and height * width <= MAX_PIXELS):
         raise DataError(f"{where}: {height} x {width} pixels are no image")
-    if counts.ndim != 1 or ((counts < 0) | (counts > MAX_PIXELS)).any() or sum(counts.tolist()) != height * width:
+    if ((counts < 0) | (counts > MAX_PIXELS)).any() or sum(counts.tolist()) != height * width:
         raise DataError(f"{where}: run lengths do not add up to {height} x {width} pixels")
     borders = np.cumsum(counts)
     starts, ends = borders[0:-1:2], borders[1::2]
@@ -87,23 +90,53 @@ def _compress(counts: Int[np.ndarray, " runs"]) -> str:
     return "".join(characters)
 
 
-def _decompress(text: str | bytes, where: str) -> Int[np.ndarray, " runs"]:
-    groups = text.encode("ascii") if isinstance(text, str) else text
-    counts: list[int] = []
-    value = shift = 0
-    for character in groups:
-        group = character - 48
-        if not 0 <= group < 64:
-            raise DataError(f"{where}: {chr(character)!r} is no character of a run-length code")
-        value |= (group & 31) << shift
-        shift += 5
-        if not group & 32:
-            if group & 16:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-        elif shift > 60:
-            raise DataError(f"{where}: a run length is too large")
-    if shift:
-        raise DataError(f"{where}: the run-length code ends in the middle of a number")
-    return np.asarray(counts, dtype=np.int64)
+def read_counts(counts: Sequence[Any], where: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " codes"]]:
+    """The run lengths of many codes one after the other, and how many each has; they may be negative or not fit any image.
+
+    Args:
+        counts: of each code: a text, bytes, or a list of integers.
+        where: what messages call the codes.
+
+    Raises:
+        DataError: if one is no code.
+
+    >>> [part.tolist() for part in read_counts(["125", [8]], "masks")]
+    [[1, 2, 5, 8], [3, 1]]
+    """
+    texts = [one.encode("utf-8", "surrogatepass") if isinstance(one, str) else one for one in counts]
+    if all(isinstance(text, bytes) for text in texts):
+        return _decompress(texts, where)
+    parts = []
+    for index, text in enumerate(texts):
+        if isinstance(text, bytes):
+            parts.append(_decompress([text], f"{where}[{index}]")[0])
+            continue
+        part = np.asarray(text)
+        if part.ndim != 1 or (part.dtype.kind not in "iu" and len(part)):
+            raise DataError(f"{where}[{index}]: expected counts, a text or a list of integers")
+        parts.append(part.astype(np.int64))
+    return np.concatenate(parts), np.array([len(part) for part in parts])
+
+
+def _decompress(texts: Sequence[bytes], where: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " codes"]]:
+    groups = np.frombuffer(b"".join(texts), dtype=np.uint8).astype(np.int64) - 48
+    borders = np.cumsum([len(text) for text in texts])
+    ends = np.flatnonzero(groups < 32)
+    lengths = np.diff(ends, prepend=-1)
+    stops = np.searchsorted(ends, borders)  # how many numbers end in the codes up to each
+    complete = np.concatenate((groups, [0]))[borders - 1] < 32
+    if (len(groups) and not 0 <= groups.min() <= groups.max() < 64) or not complete.all():
+        raise DataError(f"{where}: holds what is no run-length code")
+    if len(lengths) and lengths.max() > MAX_GROUPS:
+        raise DataError(f"{where}: holds a run length beyond 33 bits")
+    if not len(ends):
+        return np.zeros(0, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
+    starts = ends - lengths + 1
+    values = np.add.reduceat((groups & 31) << (5 * (np.arange(len(groups)) - np.repeat(starts, lengths))), starts)
+    values -= ((groups[ends] & 16) >> 4) << (5 * lengths)
+    first = 0
+    for stop in stops.tolist():
+        for chain in (values[first + 1 : stop : 2], values[first + 2 : stop : 2]):
+            np.cumsum(chain, out=chain)
+        first = stop
+    return values, np.diff(stops, prepend=0)

@@ -73,10 +73,10 @@ def encode_image(image: Float32[np.ndarray, "channels height width"]) -> bytes:
     return encode_png(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def encode_label_map(labels: Int32[np.ndarray, "height width"]) -> tuple[str, bytes]:
+def encode_label_map(labels: Int32[np.ndarray, "height width"], compress_level: int = 3) -> tuple[str, bytes]:
     """Ending and bytes of a label map: PNG of 16 bits, or TIFF of 32 bits above 65,535 objects."""
     if labels.max(initial=0) <= MAX_16_BIT:
-        return ".png", encode_png(labels.astype(np.uint16))
+        return ".png", encode_png(labels.astype(np.uint16), compress_level)
     file = io.BytesIO()
     tifffile.imwrite(file, labels.astype(np.uint32), compression="zlib", metadata=None)
     return ".tif", file.getvalue()

@@ -1,37 +1,36 @@
-"""The report of an evaluation: one HTML file that needs nothing else, with tables, intervals, and images beside their truth."""
+"""The report of an evaluation: one HTML file that needs no other, with tables, intervals, and images beside their truth."""
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from jinja2 import Environment, StrictUndefined
 from PIL import Image
-from scipy import ndimage
 
 from seriatim.core.instances import Instance, Instances
-from seriatim.core.shapes import box_slices
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source
 from seriatim.evaluation.evaluate import Evaluation
-from seriatim.evaluation.score_table import ClassTable, Row, class_table, headline_rows, show_number
+from seriatim.evaluation.score_table import class_table, headline_rows, show_number
 from seriatim.metrics.overlap import overlap_label_maps
-from seriatim.results.overlay import as_shown
+from seriatim.results.drawing import Colour, draw_outlines, to_rgb
 
 MANY = 12
-"""Images from which on three of each kind are shown, not one."""
+"""From this number of images on, three of each kind are shown, not one."""
 
 SIDE = 640
-"""Longer side of a shown image in pixels, roughly."""
+"""Longer side of a shown image, in pixels; it may be shorter where whole factors enlarge it."""
 
 OUTLINE = 3
-"""Width of outlines in shown pixels."""
+"""Width of the outlines on a shown image, in pixels."""
 
 RIGHT, WRONG, MISSED = (86, 180, 233), (255, 140, 0), (240, 80, 170)
-"""Colours of outlines that people with any colour vision tell apart."""
+"""Colours of the outlines; people with any colour vision tell them apart."""
 
 TITLES = {"best": "Best", "median": "In the middle", "worst": "Worst"}
 """Kinds of shown images, in the order in which they are shown."""
@@ -39,12 +38,12 @@ TITLES = {"best": "Best", "median": "In the middle", "worst": "Worst"}
 
 @dataclass(frozen=True)
 class ShownImage:
-    """A image that the report shows.
+    """An image that the report shows.
 
     Attributes:
         kind: a key of `TITLES`.
         name: of the image.
-        quality: by which it was chosen.
+        quality: its score, by which it was chosen.
         truth: the image with the outlines of the truth, as WebP.
         prediction: the same with those of the predictions.
         num_targets: objects.
@@ -63,7 +62,7 @@ class ShownImage:
 
 
 def choose_images(qualities: Sequence[float | None]) -> list[tuple[str, int]]:
-    """Kind and number of the images to show: one best, median and worst, of many three each; none twice.
+    """Kind and number of the images to show: the best, median and worst one, or of many images three each; none twice.
 
     >>> choose_images([0.1, 0.9, None, 0.5])
     [('best', 1), ('median', 3), ('worst', 0)]
@@ -84,14 +83,14 @@ def choose_images(qualities: Sequence[float | None]) -> list[tuple[str, int]]:
 
 
 def show_images(evaluation: Evaluation, source: Source) -> list[ShownImage]:
-    """The images that stand for the first protocol's quality, each read again and drawn with its kept predictions.
+    """Images chosen by their quality under the first protocol, each read again and drawn with its kept predictions.
 
     Args:
         evaluation: with kept predictions.
-        source: that was evaluated.
+        source: the data set that was evaluated.
 
     Raises:
-        DataError: for a image that cannot be read.
+        DataError: for an image that cannot be read.
     """
     ratings = next(iter(evaluation.scores.values()))["per_image"]
     shown = []
@@ -103,10 +102,10 @@ def show_images(evaluation: Evaluation, source: Source) -> list[ShownImage]:
 
 
 def draw_image(kind: str, sample: Sample, found: Instances, quality: float) -> ShownImage:
-    """A image with the outlines of its truth, and with those of its predictions.
+    """An image with the outlines of its truth, and with those of its predictions.
 
-    Right are objects and predictions with IoU of at least 0.5, of predictions that overlap the earlier keeping the pixel; the others are
-    missed and wrong.
+    An object and a prediction are right if their IoU is at least 0.5; where predictions overlap, the earlier one keeps the pixel. Other
+    objects are missed, other predictions wrong.
     """
     truth = sample.instances()
     overlap = overlap_label_maps(found.label_map(), len(found), sample.labels, len(truth), sample.ignore)
@@ -114,7 +113,7 @@ def draw_image(kind: str, sample: Sample, found: Instances, quality: float) -> S
     found_targets, right_preds = np.zeros(len(truth), dtype=bool), np.zeros(len(found), dtype=bool)
     found_targets[overlap.targets[agree]] = True
     right_preds[overlap.preds[agree]] = True
-    pixels = as_shown((np.clip(sample.image, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
+    pixels = to_rgb(sample.image)
     return ShownImage(
         kind,
         sample.name,
@@ -131,26 +130,22 @@ def _draw(
     pixels: UInt8[np.ndarray, "height width 3"],
     instances: Instances,
     agrees: Bool[np.ndarray, " instances"],
-    other: tuple[int, int, int],
+    other: Colour,
 ) -> bytes:
     factor = SIDE / max(instances.size)
     factor = float(int(factor)) if factor >= 1 else factor
     height, width = (max(1, round(extent * factor)) for extent in instances.size)
     method = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
     canvas = np.array(Image.fromarray(pixels).resize((width, height), method))
-    for instance, is_right in zip(instances, agrees, strict=True):
-        scaled = _scaled(instance, height / instances.size[0], width / instances.size[1])
-        inside = ndimage.binary_erosion(scaled.mask, iterations=OUTLINE)
-        canvas[box_slices(scaled.box)][np.logical_and(scaled.mask, np.logical_not(inside))] = (
-            RIGHT if is_right else other
-        )
+    scaled = [_scaled(one, height / instances.size[0], width / instances.size[1]) for one in instances]
+    draw_outlines(canvas, scaled, OUTLINE, [RIGHT if is_right else other for is_right in agrees])
     file = io.BytesIO()
     Image.fromarray(canvas).save(file, format="WEBP", quality=88, method=4)
     return file.getvalue()
 
 
 def _scaled(instance: Instance, down: float, across: float) -> Instance:
-    """The instance in a image of another size, by the nearest pixel."""
+    """The instance in an image of another size, by the nearest pixel."""
     y0, x0, y1, x1 = instance.box
     rows, columns = (
         np.arange(int(np.floor(first * factor)), int(np.ceil(last * factor)))
@@ -163,190 +158,53 @@ def _scaled(instance: Instance, down: float, across: float) -> Instance:
 
 
 def render_report(evaluation: Evaluation, facts: Mapping[str, str], shown: Sequence[ShownImage]) -> bytes:
-    """The report as one HTML file.
+    """The report as one HTML file, from the template `report.html.jinja`, which escapes all text.
 
     Args:
         evaluation: its numbers.
-        facts: what was evaluated, when and how, in the order in which it is shown.
+        facts: what was evaluated, when and how, in the order shown.
         shown: images, see `show_images`.
     """
-    first = next(iter(evaluation.scores))
-    title = f"{facts.get('model') or facts.get('predictions', 'Predictions')} on {facts.get('data', 'data')}"
-    body = [
-        f"<header><h1>{escape(title)}</h1>{_facts(facts)}</header>",
-        *(_protocol(name, result, evaluation) for name, result in evaluation.scores.items()),
-        _images(shown, first),
-        _all_images(evaluation, first),
-    ]
-    before_title, before_body, after = _PAGE.split("@@")
-    return "".join([before_title, escape(title), before_body, *body, after]).encode()
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    items = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(str(value))}</dd></div>" for key, value in facts.items())
-    return f"<dl class=facts>{items}</dl>"
-
-
-def _protocol(name: str, result: Mapping[str, Any], evaluation: Evaluation) -> str:
-    rows = headline_rows(result)
-    has_intervals = any(row.interval for row in rows)
-    head = "<tr><th>number<th class=num>value" + ("<th class=num>95 % interval<th class=wide>" if has_intervals else "")
-    table = f"<table><thead>{head}</thead><tbody>{''.join(_row(row, has_intervals) for row in rows)}</tbody></table>"
-    classes = class_table(result, evaluation.class_names)
-    details = "" if classes is None else _classes(classes)
-    return f"<section><h2>{escape(name)}</h2>{table}{details}</section>"
-
-
-def _row(row: Row, has_intervals: bool) -> str:
-    cells = f"<td>{escape(row.name)}<td class=num>{row.value_text()}"
-    if has_intervals:
-        cells += f"<td class=num>{row.interval_text()}<td class=wide>{_bar(row)}"
-    return f"<tr>{cells}"
-
-
-def _bar(row: Row) -> str:
-    """The interval on a line from 0 to 1; nothing for numbers that do not lie there."""
-    if row.interval is None or row.value is None or not 0 <= row.interval[0] <= row.interval[1] <= 1:
-        return ""
-    low, high = (100 * edge for edge in row.interval)
-    return (
-        f'<svg class=bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class=rail y="3.5" width="100" height="1"/>'
-        f'<rect class=span x="{low:.2f}" y="2" width="{max(high - low, 0.3):.2f}" height="4"/>'
-        f'<rect class=mark x="{100 * row.value - 0.3:.2f}" y="0" width="0.6" height="8"/></svg>'
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": show_number, "data_uri": _data_uri}
+    template = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
+    images = _rated_images(evaluation)
+    known = [image["qualities"][0] for image in images if image["qualities"][0] is not None]
+    kinds = {title: [image for image in shown if image.kind == kind] for kind, title in TITLES.items()}
+    page = template.render(
+        title=f"{facts.get('model') or facts.get('predictions', 'Predictions')} on {facts.get('data', 'data')}",
+        facts=facts,
+        protocols=[
+            {"name": name, "rows": headline_rows(result), "classes": class_table(result, evaluation.class_names)}
+            for name, result in evaluation.scores.items()
+        ],
+        legend={"found, right": RIGHT, "missed object": MISSED, "wrong prediction": WRONG},
+        shown={title: of_kind for title, of_kind in kinds.items() if of_kind},
+        image_columns=["objects", "predictions", *(f"quality, {name}" for name in evaluation.scores)],
+        images=images,
+        histogram=np.histogram(np.clip(known, 0, 1), 20, (0, 1))[0].tolist(),
     )
+    return page.encode()
 
 
-def _classes(table: ClassTable) -> str:
-    head = "".join(f"<th class=num>{escape(column)}" for column in table.columns)
-    rows = "".join(
-        f"<tr><td>{escape(name)}" + "".join(f"<td class=num>{show_number(value)}" for value in values)
-        for name, values in table.rows
-    )
-    return f"<h3>Classes</h3><table><thead><tr><th>class{head}</thead><tbody>{rows}</tbody></table>"
-
-
-def _images(shown: Sequence[ShownImage], protocol: str) -> str:
-    if not shown:
-        return ""
-    legend = "".join(
-        f'<span><i style="background:rgb{colour}"></i>{escape(text)}</span>'
-        for colour, text in ((RIGHT, "found, right"), (MISSED, "missed object"), (WRONG, "wrong prediction"))
-    )
-    cards = [
-        f"<div><h3>{title}</h3>{''.join(_card(one) for one in shown if one.kind == kind)}</div>"
-        for kind, title in TITLES.items()
-        if any(one.kind == kind for one in shown)
-    ]
-    return (
-        f"<section><h2>Images</h2><p class=legend>{legend}<span>right: IoU of at least 0.5; sorted by the quality under "
-        f"{escape(protocol)}</span></p><div class=kinds>{''.join(cards)}</div></section>"
-    )
-
-
-def _card(one: ShownImage) -> str:
-    caption = (
-        f"{one.num_targets} objects, {one.num_preds} predictions, {one.num_right} right; quality {one.quality:.4f}"
-    )
-    return (
-        f"<article><p><b>{escape(one.name)}</b><br>{caption}</p><div class=pair>"
-        f'<figure><img alt="truth of {escape(one.name)}" src="{_data(one.truth)}"><figcaption>truth</figcaption></figure>'
-        f'<figure><img alt="predictions for {escape(one.name)}" src="{_data(one.prediction)}"><figcaption>prediction</figcaption></figure>'
-        "</div></article>"
-    )
-
-
-def _data(encoded: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(encoded).decode()}"
-
-
-def _all_images(evaluation: Evaluation, first: str) -> str:
-    qualities = [rating["quality"] for rating in evaluation.scores[first]["per_image"]]
-    order = sorted(range(len(qualities)), key=lambda k: (qualities[k] is None, -(qualities[k] or 0.0), k))
-    names = list(evaluation.scores)
-    head = "".join(f"<th class=num>quality, {escape(name)}" for name in names)
-    rows = []
-    for index in order:
-        cells = "".join(
-            f"<td class=num>{show_number(evaluation.scores[name]['per_image'][index]['quality'])}" for name in names
+def _rated_images(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The images with their qualities under every protocol, the best under the first one first."""
+    ratings = [result["per_image"] for result in evaluation.scores.values()]
+    images = [
+        {
+            "name": name,
+            "num_targets": num_targets,
+            "num_preds": num_preds,
+            "qualities": [one["quality"] for one in rated],
+        }
+        for name, num_targets, num_preds, *rated in zip(
+            evaluation.names, evaluation.num_targets, evaluation.num_preds, *ratings, strict=True
         )
-        counts = f"<td class=num>{evaluation.num_targets[index]}<td class=num>{evaluation.num_preds[index]}"
-        rows.append(f"<tr><td>{escape(evaluation.names[index])}{counts}{cells}")
-    return (
-        f"<section><h2>All {len(order)} images</h2>{_histogram([one for one in qualities if one is not None], first)}"
-        f"<table><thead><tr><th>image<th class=num>objects<th class=num>predictions{head}</thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></section>"
+    ]
+    return sorted(
+        images, key=lambda image: -np.inf if (quality := image["qualities"][0]) is None else quality, reverse=True
     )
 
 
-def _histogram(qualities: Sequence[float], protocol: str) -> str:
-    """How many images have which quality, in twenty steps from 0 to 1."""
-    if not qualities:
-        return ""
-    counts, _ = np.histogram(np.clip(qualities, 0, 1), 20, (0, 1))
-    bars = "".join(
-        f'<rect x="{20 * place + 1}" y="{80 - height:.1f}" width="18" height="{height:.1f}"><title>{place / 20:.2f} to '
-        f"{(place + 1) / 20:.2f}: {count}</title></rect>"
-        for place, count in enumerate(counts.tolist())
-        if (height := 76 * count / int(counts.max())) > 0
-    )
-    return (
-        f'<figure class=histogram><svg viewBox="0 0 400 96" role="img" aria-label="quality of the images">{bars}'
-        '<line x1="0" y1="80.5" x2="400" y2="80.5"/><text x="0" y="94">0</text><text x="200" y="94" text-anchor="middle">0.5</text>'
-        f'<text x="400" y="94" text-anchor="end">1</text></svg><figcaption>images by quality under {escape(protocol)}</figcaption></figure>'
-    )
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>@@</title>
-<style>
-:root { color-scheme: light dark; --ink: #1c2024; --soft: #60666d; --line: #dfe2e6; --page: #f6f7f9; --card: #fff; --accent: #1b6ca8; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --soft: #9aa1a9; --line: #33383f; --page: #14171a; --card: #1d2125; --accent: #6db8ee; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1240px; padding: 2rem 1.25rem 4rem; background: var(--page); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 0 0 .75rem; }
-h3 { font-size: .95rem; margin: 1.5rem 0 .5rem; color: var(--soft); }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.25rem 1.5rem; margin-top: 1.25rem; overflow-x: auto; }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: .75rem 1.5rem; margin: 0; }
-.facts dt { color: var(--soft); font-size: .8rem; }
-.facts dd { margin: 0; overflow-wrap: anywhere; }
-.facts div:last-child { grid-column: 1 / -1; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { text-align: left; color: var(--soft); font-size: .8rem; font-weight: 600; }
-th, td { padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); }
-tbody tr:last-child td { border-bottom: 0; }
-td { overflow-wrap: anywhere; } td:first-child { min-width: 7rem; }
-.num { text-align: right; white-space: nowrap; }
-.wide { width: 34%; padding-right: 0; padding-left: .75rem; }
-.bar { display: block; width: 100%; height: 10px; }
-.rail { fill: var(--line); } .span { fill: var(--accent); opacity: .45; } .mark { fill: var(--accent); }
-.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0; color: var(--soft); font-size: .85rem; }
-.legend i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em; }
-article { margin-bottom: 1rem; break-inside: avoid; }
-article p { margin: 0 0 .35rem; font-size: .9rem; overflow-wrap: anywhere; }
-.kinds { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 0 1.25rem; }
-.kinds h3 { margin-top: .75rem; }
-.pair { display: grid; gap: .25rem; }
-figure { margin: 0; }
-figcaption { color: var(--soft); font-size: .8rem; }
-.pair img { display: block; width: 100%; height: auto; border-radius: 6px; background: #000; }
-.histogram { max-width: 460px; margin-bottom: 1rem; }
-.histogram rect { fill: var(--accent); opacity: .8; } .histogram line { stroke: var(--line); }
-.histogram text { fill: var(--soft); font-size: 11px; }
-@media (max-width: 640px) { .wide { display: none; } section { padding: 1rem; } }
-@media print { body { background: #fff; max-width: none; padding: 0; } section { border: 0; padding: 0; } .kinds { grid-template-columns: repeat(3, 1fr); } }
-</style>
-</head>
-<body>
-@@
-</body>
-</html>
-"""
+def _data_uri(encoded: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(encoded).decode()}"

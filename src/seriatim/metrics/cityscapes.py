@@ -39,16 +39,7 @@ from jaxtyping import Bool, Float64, Int64
 from seriatim.core.errors import DataError
 from seriatim.metrics.example import Example
 from seriatim.metrics.ranking import rank
-from seriatim.metrics.scoring import (
-    Scoring,
-    Weights,
-    classes_of,
-    in_chunks,
-    known,
-    mean_known,
-    parts_of_class,
-    quality_or,
-)
+from seriatim.metrics.scoring import Scoring, Weights, by_class, in_chunks, known, mean_known, quality_or
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 """IoU thresholds 0.5, 0.55, ... 0.95."""
@@ -122,8 +113,11 @@ class _Pool:
         num_levels = 3 if _check_distances(tables) else 1
         self._num_images = len(tables)
         self._rankings = {
-            class_id: [_Ranking.of(tables, class_id, level) for level in range(num_levels)]
-            for class_id in classes_of([table.classes for table in tables])
+            class_id: [
+                _Ranking.of([(index, levels[level]) for index, levels in parts], len(tables))
+                for level in range(num_levels)
+            ]
+            for class_id, parts in by_class([table.classes for table in tables]).items()
         }
 
     def result(self) -> dict[str, Any]:
@@ -163,11 +157,8 @@ class _Ranking:
     num_asked: Float64[np.ndarray, " images"]
 
     @classmethod
-    def of(cls, tables: Sequence[_Table], class_id: int, level: int) -> "_Ranking":
-        parts = [
-            (index, levels[level]) for index, levels in parts_of_class([table.classes for table in tables], class_id)
-        ]
-        num_missed, num_asked = np.zeros((len(THRESHOLDS), len(tables))), np.zeros(len(tables))
+    def of(cls, parts: Sequence[tuple[int, _Verdicts]], num_images: int) -> "_Ranking":
+        num_missed, num_asked = np.zeros((len(THRESHOLDS), num_images)), np.zeros(num_images)
         for index, part in parts:
             num_missed[:, index], num_asked[index] = part.num_missed, part.num_asked
         scores = np.concatenate([part.scores for _, part in parts])

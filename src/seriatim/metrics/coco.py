@@ -30,17 +30,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.ranking import best_from_here_on, precision_of, rank, uncontested
-from seriatim.metrics.scoring import (
-    Scoring,
-    Weights,
-    classes_of,
-    in_chunks,
-    known,
-    mean_known,
-    parts_of_class,
-    quality_or,
-    ratio,
-)
+from seriatim.metrics.scoring import Scoring, Weights, by_class, in_chunks, known, mean_known, quality_or, ratio
 
 KEYS = (
     "AP",
@@ -166,10 +156,9 @@ class _Ranking:
     num_right: Float64[np.ndarray, "6 thresholds images"]
 
     @classmethod
-    def of(cls, tables: Sequence[_Table], class_id: int) -> "_Ranking":
-        parts = parts_of_class(tables, class_id)
-        num_targets = np.zeros((len(AREAS), len(tables)))
-        num_right = np.zeros((6, len(THRESHOLDS), len(tables)))
+    def of(cls, parts: Sequence[tuple[int, _Class]], num_images: int) -> "_Ranking":
+        num_targets = np.zeros((len(AREAS), num_images))
+        num_right = np.zeros((6, len(THRESHOLDS), num_images))
         for index, part in parts:
             num_targets[:, index] = part.num_targets
             for place, count in enumerate(MAX_PREDICTIONS):
@@ -231,7 +220,7 @@ def _recalls_reached(
 class _Pool:
     def __init__(self, tables: Sequence[_Table]) -> None:
         self._num_images = len(tables)
-        self._rankings = {class_id: _Ranking.of(tables, class_id) for class_id in classes_of(tables)}
+        self._rankings = {class_id: _Ranking.of(parts, len(tables)) for class_id, parts in by_class(tables).items()}
 
     def result(self) -> dict[str, Any]:
         scores = self._scores(np.ones((1, self._num_images)))[:, :, 0]

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.ranking import THRESHOLDS, RankedImage, rank_image, ranked_scoring
+from seriatim.metrics.ranking import THRESHOLDS, Curves, RankedImage, rank_image, ranked_scoring
 
 
 def _tabulate(example: Example) -> RankedImage:
@@ -37,21 +37,16 @@ def _tabulate(example: Example) -> RankedImage:
 def _exceed_any_target(
     iou: Float[np.ndarray, "predictions targets"],
 ) -> Bool[np.ndarray, "predictions thresholds"]:
-    return iou.max(axis=1, initial=0.0)[:, None] > np.array(THRESHOLDS)
+    return iou.max(axis=1)[:, None] > np.array(THRESHOLDS)
 
 
-def _plain_average(
-    gains: Float[np.ndarray, "resamples thresholds right"],
-    hits: Float[np.ndarray, "resamples thresholds right"],
-    seen: Float[np.ndarray, "resamples 1 right"],
-    num_targets: Float[np.ndarray, "resamples 1"],
-) -> Float[np.ndarray, "resamples thresholds"]:
+def _plain_average(curves: Curves) -> Float[np.ndarray, "resamples thresholds"]:
     """A prediction that counts several times is followed through its copies, each of which is right and seen once more."""
-    total = np.zeros(gains.shape[:2])
-    for copy in range(int(gains.max(initial=0))):
-        precision = (hits - copy) / np.maximum(seen - copy, 1)
-        total += np.where(gains > copy, precision, 0.0).sum(axis=2)
-    return total / num_targets
+    total = np.zeros(curves.gains.shape[:2])
+    for copy in range(int(curves.gains.max(initial=0))):
+        precision = (curves.hits - copy) / np.maximum(curves.seen - copy, 1)
+        total += np.where(curves.gains > copy, precision, 0.0).sum(axis=2)
+    return total / curves.num_targets
 
 
 DIN = ranked_scoring(_tabulate, _plain_average)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32, Int64, Integer, Shaped
 
+from seriatim.core import rle
 from seriatim.core.errors import DataError, ShapeError
 from seriatim.core.instances import Instances
 from seriatim.core.shapes import Size
@@ -28,9 +29,6 @@ MAX_CELLS = 1 << 24
 
 MAX_PLAIN = 4096
 """Values up to which a search for changes goes value by value."""
-
-MAX_GROUPS = 7
-"""Maximum number of characters of one number of a code: 33 bits and a sign."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -447,7 +445,7 @@ def _runs_of_codes(codes: Sequence[Mapping[str, Any]], where: str = "masks") -> 
     """
     size = _code_size(codes, where)
     num = size[0] * size[1]
-    values, lengths = _read_counts([code.get("counts") for code in codes], where)
+    values, lengths = rle.read_counts([code.get("counts") for code in codes], where)
     owners = np.repeat(np.arange(len(codes)), lengths)
     outside = np.flatnonzero((values < 0) | (values > num))
     if len(outside):
@@ -473,44 +471,3 @@ def _code_size(codes: Sequence[Mapping[str, Any]], where: str) -> Size:
     if len(sizes) != 1:
         raise ShapeError(f"{where}: expected run-length codes of one size, got {sorted(sizes)}")
     return sizes.pop()
-
-
-def _read_counts(counts: Sequence[Any], where: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " codes"]]:
-    """The numbers of all codes one after the other, and how many each has."""
-    texts = [one.encode() if isinstance(one, str) else one for one in counts]
-    if all(isinstance(text, bytes) for text in texts):
-        return _decompress(texts, where)
-    parts = []
-    for index, text in enumerate(texts):
-        if isinstance(text, bytes):
-            parts.append(_decompress([text], f"{where}[{index}]")[0])
-            continue
-        part = np.asarray(text)
-        if part.ndim != 1 or (part.dtype.kind not in "iu" and len(part)):
-            raise DataError(f"{where}[{index}]: expected counts, a text or a list of integers")
-        parts.append(part.astype(np.int64))
-    return np.concatenate(parts), np.array([len(part) for part in parts])
-
-
-def _decompress(texts: Sequence[bytes], where: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " codes"]]:
-    groups = np.frombuffer(b"".join(texts), dtype=np.uint8).astype(np.int64) - 48
-    borders = np.cumsum([len(text) for text in texts])
-    ends = np.flatnonzero(groups < 32)
-    lengths = np.diff(ends, prepend=-1)
-    stops = np.searchsorted(ends, borders)  # how many numbers end in the codes up to each
-    complete = np.concatenate((groups, [0]))[borders - 1] < 32
-    if (len(groups) and not 0 <= groups.min() <= groups.max() < 64) or not complete.all():
-        raise DataError(f"{where}: holds what is no run-length code")
-    if len(lengths) and lengths.max() > MAX_GROUPS:
-        raise DataError(f"{where}: holds a run length beyond 33 bits")
-    if not len(ends):
-        return np.zeros(0, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
-    starts = ends - lengths + 1
-    values = np.add.reduceat((groups & 31) << (5 * (np.arange(len(groups)) - np.repeat(starts, lengths))), starts)
-    values -= ((groups[ends] & 16) >> 4) << (5 * lengths)
-    first = 0
-    for stop in stops.tolist():
-        for chain in (values[first + 1 : stop : 2], values[first + 2 : stop : 2]):
-            np.cumsum(chain, out=chain)
-        first = stop
-    return values, np.diff(stops, prepend=0)

@@ -12,34 +12,38 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.scoring import (
-    Scoring,
-    Weights,
-    classes_of,
-    in_chunks,
-    known,
-    mean_known,
-    parts_of_class,
-    quality_or,
-)
+from seriatim.metrics.scoring import Scoring, Weights, by_class, in_chunks, known, mean_known, quality_or
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The nine IoU thresholds over which AP_vol is the mean."""
 
 Judge = Callable[[Float[np.ndarray, "predictions targets"]], Bool[np.ndarray, "predictions thresholds"]]
-"""Which predictions of one class and image, best first, are right at each of `THRESHOLDS`."""
+"""Which predictions of one class and image, best first, are right at each of `THRESHOLDS`; asked only where there is a target."""
 
-Average = Callable[
-    [
-        Float[np.ndarray, "resamples thresholds right"],
-        Float[np.ndarray, "resamples thresholds right"],
-        Float[np.ndarray, "resamples 1 right"],
-        Float[np.ndarray, "resamples 1"],
-    ],
-    Float[np.ndarray, "resamples thresholds"],
-]
-"""Average precision from four things. Of every prediction that is right at any threshold, best first: how often it counts there as right
-(0 or more), how many right ones there are up to it, how many predictions there are up to it. And the number of targets."""
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Of each resample, the predictions that are right at any threshold, best first.
+
+    Attributes:
+        gains: how often each counts there as right, 0 or more.
+        hits: right predictions up to each.
+        seen: predictions up to each.
+        num_targets: targets of the resample.
+    """
+
+    gains: Float[np.ndarray, "resamples thresholds right"]
+    hits: Float[np.ndarray, "resamples thresholds right"]
+    seen: Float[np.ndarray, "resamples 1 right"]
+    num_targets: Float[np.ndarray, "resamples 1"]
+
+    def best_precision(self) -> Float[np.ndarray, "resamples thresholds right"]:
+        """Precision at each of them or any later one, whichever is largest."""
+        return best_from_here_on(precision_of(self.hits, self.seen))
+
+
+Average = Callable[[Curves], Float[np.ndarray, "resamples thresholds"]]
+"""Average precision of each resample at each threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,10 @@ def rank_image(
         preds = np.flatnonzero(of_class if is_pred is None else of_class & is_pred)
         targets = np.flatnonzero(targets_of_class if is_target is None else targets_of_class & is_target)
         preds = preds[np.argsort(-example.pred_scores[preds], kind="stable")]
-        table[class_id] = RankedClass(example.pred_scores[preds], judge(iou[np.ix_(preds, targets)]), len(targets))
+        right = np.zeros((len(preds), len(THRESHOLDS)), dtype=bool)
+        if len(targets):
+            right = judge(iou[np.ix_(preds, targets)])
+        table[class_id] = RankedClass(example.pred_scores[preds], right, len(targets))
     return table
 
 
@@ -114,9 +121,8 @@ class _Ranking:
     num_targets: Float64[np.ndarray, " images"]
 
     @classmethod
-    def of(cls, tables: Sequence[RankedImage], class_id: int) -> "_Ranking":
-        parts = parts_of_class(tables, class_id)
-        num_targets = np.zeros(len(tables))
+    def of(cls, parts: Sequence[tuple[int, RankedClass]], num_images: int) -> "_Ranking":
+        num_targets = np.zeros(num_images)
         for index, part in parts:
             num_targets[index] = part.num_targets
         order, images = rank([(index, part.scores) for index, part in parts])
@@ -132,7 +138,7 @@ class _Ranking:
             counts = weights[chunk, self.images]
             seen = np.cumsum(counts, axis=1)[:, None, places]
             gains = counts[:, None, places] * right
-            found = average(gains, np.cumsum(gains, axis=2), seen, np.maximum(num_targets[chunk], 1))
+            found = average(Curves(gains, np.cumsum(gains, axis=2), seen, np.maximum(num_targets[chunk], 1)))
             values[chunk] = np.where(num_targets[chunk] > 0, found, np.nan)
         return values
 
@@ -143,7 +149,7 @@ class _RankedPool:
     def __init__(self, tables: Sequence[RankedImage], average: Average) -> None:
         self._num_images = len(tables)
         self._average = average
-        self._rankings = {class_id: _Ranking.of(tables, class_id) for class_id in classes_of(tables)}
+        self._rankings = {class_id: _Ranking.of(parts, len(tables)) for class_id, parts in by_class(tables).items()}
 
     def result(self) -> dict[str, Any]:
         curves = self._curves(np.ones((1, self._num_images)))[:, 0]

@@ -71,20 +71,20 @@ def per_class(
     tables: Sequence[ImageTable[Part]], summarise: Callable[[list[Part]], dict[str, Any] | None]
 ) -> dict[int, dict[str, Any] | None]:
     """Class -> what `summarise` makes of its numbers in the images that hold it."""
-    parts = [table.classes for table in tables]
+    parts = by_class([table.classes for table in tables])
+    return {class_id: summarise([part for _, part in of_class]) for class_id, of_class in parts.items()}
+
+
+def by_class(tables: Sequence[Mapping[int, Part]]) -> dict[int, list[tuple[int, Part]]]:
+    """Each class that an image holds, ascending, with the number of every such image and what it holds of the class.
+
+    >>> by_class([{7: "a"}, {}, {1: "b", 7: "c"}])
+    {1: [(2, 'b')], 7: [(0, 'a'), (2, 'c')]}
+    """
     return {
-        class_id: summarise([part for _, part in parts_of_class(parts, class_id)]) for class_id in classes_of(parts)
+        class_id: [(index, table[class_id]) for index, table in enumerate(tables) if class_id in table]
+        for class_id in sorted(set().union(*tables))
     }
-
-
-def classes_of(tables: Sequence[Mapping[int, Any]]) -> list[int]:
-    """The classes that any image holds, ascending."""
-    return sorted(set().union(*tables))
-
-
-def parts_of_class(tables: Sequence[Mapping[int, Part]], class_id: int) -> list[tuple[int, Part]]:
-    """Number of each image that holds the class, and what it holds of it."""
-    return [(index, table[class_id]) for index, table in enumerate(tables) if class_id in table]
 
 
 def ratio(

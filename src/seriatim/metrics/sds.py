@@ -24,15 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.ranking import (
-    THRESHOLDS,
-    RankedImage,
-    best_from_here_on,
-    precision_of,
-    rank_image,
-    ranked_scoring,
-    uncontested,
-)
+from seriatim.metrics.ranking import THRESHOLDS, Curves, RankedImage, rank_image, ranked_scoring, uncontested
 
 
 def _tabulate(example: Example) -> RankedImage:
@@ -44,13 +36,11 @@ def _take_best_free(
 ) -> Bool[np.ndarray, "predictions thresholds"]:
     num_preds, num_targets = iou.shape
     right = np.zeros((num_preds, len(THRESHOLDS)), dtype=bool)
-    if not num_targets:
-        return right
     thresholds = np.array(THRESHOLDS)
     rows = np.arange(len(THRESHOLDS))
     near = iou > THRESHOLDS[0]
     alone = uncontested(near)
-    right[alone] = iou[alone].max(axis=1, initial=0.0)[:, None] > thresholds
+    right[alone] = iou[alone].max(axis=1)[:, None] > thresholds
     taken = np.zeros((len(THRESHOLDS), num_targets), dtype=bool)
     for index in np.flatnonzero(near.any(axis=1) & ~alone):
         free = np.where(taken, -1.0, iou[index])
@@ -61,14 +51,9 @@ def _take_best_free(
     return right
 
 
-def _area_under_envelope(
-    gains: Float[np.ndarray, "resamples thresholds right"],
-    hits: Float[np.ndarray, "resamples thresholds right"],
-    seen: Float[np.ndarray, "resamples 1 right"],
-    num_targets: Float[np.ndarray, "resamples 1"],
-) -> Float[np.ndarray, "resamples thresholds"]:
+def _area_under_envelope(curves: Curves) -> Float[np.ndarray, "resamples thresholds"]:
     """Recall grows by 1/#targets at every right prediction, at the best precision from there on."""
-    return (gains * best_from_here_on(precision_of(hits, seen))).sum(axis=2) / num_targets
+    return (curves.gains * curves.best_precision()).sum(axis=2) / curves.num_targets
 
 
 SDS = ranked_scoring(_tabulate, _area_under_envelope)

@@ -26,14 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from seriatim.metrics.example import Example
-from seriatim.metrics.ranking import (
-    THRESHOLDS,
-    RankedImage,
-    best_from_here_on,
-    precision_of,
-    rank_image,
-    ranked_scoring,
-)
+from seriatim.metrics.ranking import THRESHOLDS, Curves, RankedImage, rank_image, ranked_scoring
 
 _RECALLS = np.arange(11) * 0.1
 """The eleven points as the programs have them: the fourth is 0.30000000000000004, which a recall of 3/10 misses."""
@@ -48,8 +41,6 @@ def _take_best_of_all(
 ) -> Bool[np.ndarray, "predictions thresholds"]:
     num_preds, num_targets = iou.shape
     right = np.zeros((num_preds, len(THRESHOLDS)), dtype=bool)
-    if not num_targets:
-        return right
     best = iou.argmax(axis=1)
     reached = iou[np.arange(num_preds), best][:, None] >= np.array(THRESHOLDS)
     taken = np.zeros((num_targets, len(THRESHOLDS)), dtype=bool)
@@ -59,17 +50,10 @@ def _take_best_of_all(
     return right
 
 
-def _mean_of_eleven_points(
-    gains: Float[np.ndarray, "resamples thresholds right"],
-    hits: Float[np.ndarray, "resamples thresholds right"],
-    seen: Float[np.ndarray, "resamples 1 right"],
-    num_targets: Float[np.ndarray, "resamples 1"],
-) -> Float[np.ndarray, "resamples thresholds"]:
+def _mean_of_eleven_points(curves: Curves) -> Float[np.ndarray, "resamples thresholds"]:
     """Of each right prediction, the points that the recall passes there, at the best precision from there on."""
-    del gains
-    passed = np.searchsorted(_RECALLS, hits / num_targets[:, :, None], side="right")
-    best = best_from_here_on(precision_of(hits, seen))
-    return (best * np.diff(passed, axis=2, prepend=0)).sum(axis=2) / len(_RECALLS)
+    passed = np.searchsorted(_RECALLS, curves.hits / curves.num_targets[:, :, None], side="right")
+    return (curves.best_precision() * np.diff(passed, axis=2, prepend=0)).sum(axis=2) / len(_RECALLS)
 
 
 VOC07 = ranked_scoring(_tabulate, _mean_of_eleven_points)

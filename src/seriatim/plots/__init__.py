@@ -1,1 +1,1 @@
-"""Figures: this room draws what it is given. matplotlib is imported only here, and comes with the extra `plots`."""
+"""Figures of what `analysis` computes. matplotlib is imported only here; the extra `plots` installs it."""

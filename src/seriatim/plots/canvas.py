@@ -1,6 +1,6 @@
-"""What every figure starts from and ends with: colours that colour-blind people tell apart, axes by inches, and files of equal bytes.
+"""What every figure needs: colours that colour-blind people tell apart, axes in inches, outlines, and files whose bytes are reproducible.
 
-Nothing here or in this room touches matplotlib's global state: figures are made without pyplot, and every size and colour is given.
+This room never touches matplotlib's global state: figures are made without pyplot, and every size and colour is given.
 
 Source of the colours: Okabe & Ito, "Color Universal Design" (2008).
 """
@@ -35,13 +35,13 @@ CYCLE = (ORANGE, SKY, GREEN, YELLOW, PURPLE, VERMILION, BLUE)
 
 DPI = 150
 ENDINGS = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
-"""Ending of a figure's file -> what is kept out of it so that the same figure makes the same bytes."""
+"""Ending of a figure's file -> metadata left out so that the same figure gives the same bytes."""
 
 _MAX_PIXELS = 2**16 - 1
 
 
 def check_figure_path(path: Path) -> None:
-    """Refuse what no figure can be written to, before anything is computed.
+    """Refuse a path that no figure can be written to, before anything is computed.
 
     Raises:
         ConfigError: if the ending is unknown or the folder is missing.
@@ -53,7 +53,7 @@ def check_figure_path(path: Path) -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of so many inches."""
+    """An empty white figure; sizes are in inches."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -71,7 +71,7 @@ def add_axes(figure: Figure, left: float, top: float, width: float, height: floa
 def write_text(
     figure: Figure, left: float, top: float, text: str, size: float = 8.0, colour: str = INK, **properties: object
 ) -> None:
-    """Text at so many inches from the upper left corner; unless told otherwise, that is its own upper left corner."""
+    """Write text whose upper left corner, by default, lies so many inches from that of the figure."""
     width, height = figure.get_size_inches()
     placed = {"ha": "left", "va": "top", "family": "DejaVu Sans", **properties}
     figure.text(left / width, 1 - top / height, text, fontsize=size, color=colour, **placed)
@@ -85,15 +85,15 @@ def draw_outline(
     style: str = "solid",
     is_strong: bool = True,
 ) -> None:
-    """The outline of a mask along the borders of its pixels; it stays open where the mask reaches the edge of its array.
+    """Draw the outline of a mask along the borders of its pixels; it stays open where the mask reaches the edge of its array.
 
     Args:
-        axes: in whose units a pixel is 1 wide and the first one has its centre at 0.
+        axes: in their units a pixel is 1 wide and the centre of the first one is at 0.
         mask: nothing is drawn where it is empty or fills its array.
         colour: of the line.
         width: of the line, in points.
-        style: matplotlib's name of a line style.
-        is_strong: give it a dark rim so that it shows on any ground; otherwise it is half transparent.
+        style: name of a line style in matplotlib.
+        is_strong: add a dark rim, so that the line is visible on any background; otherwise it is half transparent.
     """
     if not mask.any() or mask.all():
         return
@@ -107,21 +107,21 @@ def draw_outline(
 
 
 def add_rim(drawn: Artist, width: float = 1.6) -> None:
-    """Give text or a line a dark rim of `width` points so that it shows on any ground."""
+    """Give text or a line a dark rim of `width` points, so that it is visible on any background."""
     drawn.set_path_effects([patheffects.withStroke(linewidth=width, foreground="black")])
 
 
-def as_shown(image: Float32[np.ndarray, "channels height width"]) -> np.ndarray:
-    """Values in 0..1 as imshow takes them: grey as RGB, of four channels the first three."""
+def to_imshow(image: Float32[np.ndarray, "channels height width"]) -> np.ndarray:
+    """Values in 0..1 in the layout of imshow: grey as RGB, of four channels the first three."""
     shown = np.repeat(image, 3, axis=0) if len(image) == 1 else image[:3]
     return np.clip(np.moveaxis(shown, 0, -1), 0, 1)
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Put the figure at `path`, as its ending says; the same figure makes the same bytes.
+    """Write the figure in the format of the ending of `path`; the same figure gives the same bytes.
 
     Raises:
-        ConfigError: if the ending is unknown, or the figure is too large for a image.
+        ConfigError: if the ending is unknown, or the figure is too large for PNG.
         FileWriteError: if the disk does not take it.
     """
     check_figure_path(path)

@@ -1,15 +1,14 @@
-"""The page of a data set's failures: how many of each kind, and what they look like.
+"""The page of the failures of a data set: how many of each kind there are, and examples.
 
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix C, Fig. 11 to 13.
 """
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from seriatim.core.shapes import Box
+from seriatim.analysis.failure_report import CaseExample
 from seriatim.plots.canvas import (
     BLUE,
     FAINT,
@@ -39,7 +38,7 @@ COLOURS = {
     "hallucinated": ORANGE,
     "inexact": GREY,
 }
-"""Of the bars."""
+"""Colours of the kinds in the bars."""
 
 MEANINGS = {
     "joined": "one mask over several targets",
@@ -49,7 +48,7 @@ MEANINGS = {
     "hallucinated": "a mask where there is no target",
     "inexact": "mask and target meet, IoU below 0.5",
 }
-"""What a kind of failure is, in the order in which they are shown."""
+"""What a kind of failure is, in the order shown."""
 
 TRUTH, PREDICTION = SKY, ORANGE
 """Colours of the outlines."""
@@ -58,70 +57,20 @@ _MARGIN, _LABEL, _PANEL, _GAP = 0.3, 1.65, 1.35, 0.1
 _TITLE, _BAR, _BAR_PITCH, _KEY = 0.55, 0.26, 0.58, 0.5
 
 
-@runtime_checkable
-class DrawnCase(Protocol):
-    """What takes part in a failure; see `seriatim.analysis.failures.Case`."""
-
-    @property
-    def box(self) -> Box:
-        """Around all that take part, in pixels of the image."""
-        ...
-
-    @property
-    def targets(self) -> Sequence[int]:
-        """Labels of the targets."""
-        ...
-
-    @property
-    def preds(self) -> Sequence[int]:
-        """Labels of the predictions."""
-        ...
-
-
-@runtime_checkable
-class DrawnExample(Protocol):
-    """A failure with its surroundings; see `seriatim.analysis.failure_report.CaseExample`."""
-
-    @property
-    def image_name(self) -> str:
-        """Name of the image."""
-        ...
-
-    @property
-    def case(self) -> DrawnCase:
-        """What takes part."""
-        ...
-
-    @property
-    def pixels(self) -> np.ndarray:
-        """RGB."""
-        ...
-
-    @property
-    def target_labels(self) -> np.ndarray:
-        """The truth."""
-        ...
-
-    @property
-    def pred_labels(self) -> np.ndarray:
-        """The predictions."""
-        ...
-
-
 def draw_failures(
     title: str,
     target_counts: Mapping[str, int],
     pred_counts: Mapping[str, int],
     case_counts: Mapping[str, int],
-    examples: Mapping[str, Sequence[DrawnExample]],
+    examples: Mapping[str, Sequence[CaseExample]],
 ) -> Figure:
     """The page: a bar for the targets and one for the predictions, then a row of examples for each kind of failure that occurs.
 
-    In an example, what takes part in the failure is drawn with strong lines, everything else with thin ones; the truth is solid, the
+    In an example, the objects that take part in the failure have strong outlines, the others thin ones; the truth is solid, the
     predictions are dashed.
 
     Args:
-        title: stands on top.
+        title: of the page.
         target_counts: kind -> number of targets.
         pred_counts: kind -> number of predictions.
         case_counts: kind of failure -> number of cases.
@@ -157,7 +106,7 @@ def draw_failures(
 
 
 def _draw_bar(figure: Figure, top: float, width: float, name: str, counts: Mapping[str, int]) -> None:
-    """Shares of the kinds as one bar; each names itself where it has the room, all stand in the line below."""
+    """The shares of the kinds as one bar, with their numbers in the line below."""
     total = sum(counts.values())
     write_text(figure, _MARGIN, top + _BAR / 2, name, size=9.5, weight="bold", va="center")
     write_text(figure, _MARGIN + _LABEL - 0.15, top + _BAR / 2, f"{total:,}", size=9.5, ha="right", va="center")
@@ -194,7 +143,7 @@ def _draw_key(figure: Figure, top: float) -> None:
     )
 
 
-def _draw_example(figure: Figure, left: float, top: float, example: DrawnExample) -> None:
+def _draw_example(figure: Figure, left: float, top: float, example: CaseExample) -> None:
     height, width = example.pixels.shape[:2]
     scale = _PANEL / max(height, width)
     axes = add_axes(figure, left, top, width * scale, height * scale)

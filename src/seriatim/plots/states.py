@@ -1,19 +1,19 @@
-"""Figures of what a sequential network holds at every step of one image, and of the features that it reads.
+"""Figures of the states of a sequential network at every step of one image, and of the features that it reads.
 
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix A: `draw_states` is Fig. 5 and 7, `draw_features`
-Fig. 6. As in the paper, negative values of the stages before the sigmoid are hidden. Maps of one row share one scale of colours.
+Fig. 6. As in the paper, negative values of the stages before the sigmoid are hidden. The maps of a row share one scale of colours.
 """
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from seriatim.analysis.states import StateTrace, StepTrace
 from seriatim.core.errors import ConfigError
-from seriatim.core.instances import Instance, Instances
+from seriatim.core.instances import Instances
 from seriatim.core.shapes import Size, box_slices
 from seriatim.plots.canvas import (
     CYCLE,
@@ -26,100 +26,21 @@ from seriatim.plots.canvas import (
     Rectangle,
     add_axes,
     add_rim,
-    as_shown,
     colormaps,
     draw_outline,
     new_figure,
+    to_imshow,
     write_text,
 )
 
 MAX_COLUMNS = 10
-"""Steps side by side; further ones go into a further band."""
+"""Steps side by side; the next ones form another band below."""
 
 _PANEL, _TALLEST = 1.25, 1.6
 _GAP = 0.06
 _LEFT, _RIGHT, _MARGIN = 1.2, 0.6, 0.25
 _HEADING, _FOOT, _FATE, _BAND_GAP = 0.24, 0.32, 0.28, 0.1
 _TITLE, _HEADER_SCALE, _LEGEND = 0.5, 1.9, 3.4
-
-
-@runtime_checkable
-class Step(Protocol):
-    """What is drawn of a step; see `seriatim.analysis.states.StepTrace`."""
-
-    @property
-    def kappa(self) -> Sequence[np.ndarray]:
-        """Of every ConvLSTM, the sum over its channels of |h_t|."""
-        ...
-
-    @property
-    def stages(self) -> Mapping[str, np.ndarray]:
-        """Maps on the way from the state to the mask, by name."""
-        ...
-
-    @property
-    def mask_probs(self) -> np.ndarray:
-        """Probabilities of the mask."""
-        ...
-
-    @property
-    def score(self) -> float:
-        """Confidence that the step holds an object."""
-        ...
-
-    @property
-    def place(self) -> tuple[float, float] | None:
-        """(y, x) where the step looked."""
-        ...
-
-    @property
-    def fate(self) -> str:
-        """`kept`, or why not."""
-        ...
-
-    @property
-    def found(self) -> Instance | None:
-        """The object, if it is kept."""
-        ...
-
-
-@runtime_checkable
-class Trace(Protocol):
-    """What is drawn of a sequence; see `seriatim.analysis.states.StateTrace`."""
-
-    @property
-    def tile_image(self) -> np.ndarray:
-        """What the network saw, channels first, with padding below and to the right."""
-        ...
-
-    @property
-    def size(self) -> Size:
-        """(height, width) without the padding."""
-        ...
-
-    @property
-    def features(self) -> np.ndarray:
-        """That every step reads, channels first."""
-        ...
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """In their order."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """Whether the sequence ended within these steps."""
-        ...
-
-    @property
-    def stop_threshold(self) -> float:
-        """A step whose score is below this holds no object."""
-        ...
-
-    def instances(self) -> Instances:
-        """The objects kept."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +57,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Measures of the figure in inches."""
+    """Lengths of the figure, in inches."""
 
     panel: tuple[float, float]
     pitch: float
@@ -155,15 +76,15 @@ class _Grid:
         return _TITLE + self.header_height + self.num_bands * self.band_height + _MARGIN
 
 
-def draw_states(trace: Trace, title: str) -> Figure:
-    """The figure of a sequence: the image and the prediction on top, then a column a step.
+def draw_states(trace: StateTrace, title: str) -> Figure:
+    """The figure of a sequence: the image and the prediction on top, then a column for every step.
 
     A column shows kappa of every ConvLSTM, the stages before the sigmoid, the mask with the place looked at (a cross), the score with the
     threshold, and what became of the step.
 
     Args:
         trace: of at least one step.
-        title: stands on top.
+        title: of the figure.
 
     Raises:
         ConfigError: if there is no step.
@@ -181,7 +102,7 @@ def draw_states(trace: Trace, title: str) -> Figure:
     return figure
 
 
-def _rows(trace: Trace) -> list[_Row]:
+def _rows(trace: StateTrace) -> list[_Row]:
     levels = len(trace.steps[0].kappa)
     rows = []
     for level in range(levels):
@@ -201,7 +122,7 @@ def _rows(trace: Trace) -> list[_Row]:
     return rows
 
 
-def _visible(values: np.ndarray, trace: Trace) -> np.ndarray:
+def _visible(values: np.ndarray, trace: StateTrace) -> np.ndarray:
     """The cells that reach into the image."""
     rows, columns = (
         math.ceil(extent * cells / padded)
@@ -210,7 +131,7 @@ def _visible(values: np.ndarray, trace: Trace) -> np.ndarray:
     return values[:rows, :columns]
 
 
-def _measure(trace: Trace, num_rows: int) -> _Grid:
+def _measure(trace: StateTrace, num_rows: int) -> _Grid:
     height, width = trace.size
     scale = _PANEL / max(width, height / _TALLEST)
     panel = (max(height * scale, 0.1), max(width * scale, 0.1))
@@ -226,9 +147,9 @@ def _measure(trace: Trace, num_rows: int) -> _Grid:
     )
 
 
-def _draw_header(figure: Figure, trace: Trace, grid: _Grid) -> None:
+def _draw_header(figure: Figure, trace: StateTrace, grid: _Grid) -> None:
     height, width = _HEADER_SCALE * grid.panel[0], _HEADER_SCALE * grid.panel[1]
-    shown = as_shown(trace.tile_image)
+    shown = to_imshow(trace.tile_image)
     found = trace.instances()
     left = _MARGIN
     for caption, with_objects in (("what the network sees", False), ("objects, with their steps", True)):
@@ -276,7 +197,7 @@ def _frame(axes: Axes, size: Size) -> None:
     axes.set_ylim(size[0] - 0.5, -0.5)
 
 
-def _draw_band(figure: Figure, trace: Trace, rows: Sequence[_Row], grid: _Grid, band: int, top: float) -> None:
+def _draw_band(figure: Figure, trace: StateTrace, rows: Sequence[_Row], grid: _Grid, band: int, top: float) -> None:
     first = band * grid.columns
     steps = trace.steps[first : first + grid.columns]
     height, width = grid.panel
@@ -295,7 +216,7 @@ def _draw_band(figure: Figure, trace: Trace, rows: Sequence[_Row], grid: _Grid, 
         _draw_scale(figure, _LEFT + len(steps) * grid.pitch + 0.04, middle - height / 2, height, row)
 
 
-def _draw_heading(figure: Figure, left: float, top: float, number: int, step: Step) -> None:
+def _draw_heading(figure: Figure, left: float, top: float, number: int, step: StepTrace) -> None:
     axes = add_axes(figure, left, top + 0.045, 0.11, 0.11)
     kept = step.found is not None
     axes.add_patch(
@@ -304,7 +225,7 @@ def _draw_heading(figure: Figure, left: float, top: float, number: int, step: St
     write_text(figure, left + 0.17, top + 0.03, f"step {number + 1}", size=8.0, colour=INK if kept else FAINT)
 
 
-def _draw_map(axes: Axes, row: _Row, values: np.ndarray, trace: Trace) -> None:
+def _draw_map(axes: Axes, row: _Row, values: np.ndarray, trace: StateTrace) -> None:
     padded_height, padded_width = trace.tile_image.shape[1:]
     shown = np.ma.masked_less(values, 0) if row.hides_negative else values
     axes.imshow(
@@ -321,14 +242,14 @@ def _draw_map(axes: Axes, row: _Row, values: np.ndarray, trace: Trace) -> None:
         axes.text(0.5, 0.5, "all negative", transform=axes.transAxes, fontsize=7, color=FAINT, ha="center", va="center")
 
 
-def _draw_place(axes: Axes, step: Step, trace: Trace) -> None:
+def _draw_place(axes: Axes, step: StepTrace, trace: StateTrace) -> None:
     if step.place is not None:
         y, x = step.place
         axes.plot([x], [y], marker="+", markersize=4.0, markeredgewidth=0.9, color=VERMILION)
     _frame(axes, trace.size)
 
 
-def _draw_foot(figure: Figure, left: float, top: float, width: float, step: Step, threshold: float) -> None:
+def _draw_foot(figure: Figure, left: float, top: float, width: float, step: StepTrace, threshold: float) -> None:
     """The score as a bar with the threshold, and what became of the step."""
     kept = step.found is not None
     axes = add_axes(figure, left, top + 0.03, width, 0.08)
@@ -350,12 +271,12 @@ def _draw_scale(figure: Figure, left: float, top: float, height: float, row: _Ro
     write_text(figure, left + 0.12, top + height, f"{row.low:.3g}", size=6.5, colour=FAINT, va="bottom")
 
 
-def draw_features(trace: Trace, title: str) -> Figure:
-    """The figure of the features: the image, then a panel a channel, each with a scale of its own that is written on it.
+def draw_features(trace: StateTrace, title: str) -> Figure:
+    """The figure of the features: the image, then a panel for every channel with its own scale written on it.
 
     Args:
         trace: of at least one channel.
-        title: stands on top.
+        title: of the figure.
     """
     height, width = trace.size
     count = len(trace.features)
@@ -369,7 +290,7 @@ def draw_features(trace: Trace, title: str) -> Figure:
         left, top = _MARGIN + place % columns * pitch[1], _TITLE + place // columns * pitch[0]
         axes = add_axes(figure, left, top + 0.15, panel[1], panel[0])
         if not place:
-            axes.imshow(as_shown(trace.tile_image), interpolation="nearest", aspect="auto")
+            axes.imshow(to_imshow(trace.tile_image), interpolation="nearest", aspect="auto")
             write_text(figure, left, top, "image", size=7.0, weight="bold")
         else:
             values = _visible(trace.features[place - 1], trace)

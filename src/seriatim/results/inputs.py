@@ -1,4 +1,4 @@
-"""Which images a call is about, and what the files written for each are called."""
+"""Which images a call takes, and the names of the files written for each."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from seriatim.data.images import SUFFIXES
 
 OWN_ENDINGS = (".labels.png", ".labels.tif", ".overlay.png")
-"""Endings of the images that `seriatim segment` writes for a image; a search of the folder of results passes over them."""
+"""Endings of the images that `seriatim segment` writes; a search of the folder of results skips them."""
 
 OWN_FOLDERS = (
     "voc/SegmentationObject",
@@ -16,13 +16,13 @@ OWN_FOLDERS = (
     "voc-border/SegmentationClass",
     "cityscapes/masks",
 )
-"""Folders of such images below the folder of results, which a search of it passes over as well."""
+"""Folders of such images below the folder of results; a search skips them as well."""
 
 
 def find_images(paths: Sequence[Path], results: Path) -> list[Path]:
-    """Every image once: files as given, folders searched for known endings, in the order of their names.
+    """Every image once: files as given, folders searched for known endings in the order of their names.
 
-    Hidden files and folders are passed over, and so is what an earlier call wrote to the folder of results.
+    The search skips hidden files and folders, and what an earlier call wrote to the folder of results.
 
     Args:
         paths: files (of any ending, existing or not) and folders.
@@ -50,9 +50,9 @@ def _search(folder: Path, results: Path) -> Iterator[Path]:
 
 
 def output_stems(files: Sequence[Path], results: Path) -> list[str]:
-    """What the names of the files for each image begin with; no two are the same, and no input is ever written over.
+    """How the names of the files for each image begin; no two are the same, and no input is overwritten.
 
-    The first image of a stem keeps it. The others carry their ending, then their folder, and if all else fails a number:
+    The first image of a stem keeps it. The others get their ending, then their folder, and as a last resort a number:
 
     >>> output_stems([Path("a/leaf.png"), Path("a/leaf.jpg"), Path("b/leaf.png")], Path("results"))
     ['leaf', 'leaf.jpg', 'b.leaf']
@@ -75,7 +75,7 @@ def output_stems(files: Sequence[Path], results: Path) -> list[str]:
 
 
 def _own_paths(stem: str) -> list[str]:
-    """The images, and folders of images, that can be written for a stem, below the folder of results."""
+    """The images, and folders of images, that may be written for a stem, below the folder of results."""
     inside = [f"{folder}/{stem}{ending}" for folder in OWN_FOLDERS for ending in (".png", "")]
     return [f"{stem}{ending}" for ending in OWN_ENDINGS] + inside
 
@@ -93,5 +93,5 @@ def _candidates(path: Path, is_first_of_name: bool) -> Iterator[str]:
 
 
 def _folded(path: Path) -> str:
-    """Equal for paths that some file systems take for the same."""
+    """Equal for paths that a file system may take for the same one."""
     return str(path).lower()

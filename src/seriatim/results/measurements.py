@@ -15,7 +15,7 @@ from skimage.measure import regionprops
 
 from seriatim.core.instances import Instance
 from seriatim.core.shapes import box_slices
-from seriatim.results.segmented import File, Result, SegmentedImage
+from seriatim.results.interface import Call, File, Format, SegmentedImage
 
 COLUMNS = (
     "file",
@@ -29,18 +29,18 @@ COLUMNS = (
     "major_axis",
     "minor_axis",
 )
-"""Of the table, before the mean intensity of every channel (`mean_1`, ...)."""
+"""Columns of the table; the mean intensity of every channel (`mean_1`, ...) follows."""
 
 
 class Rows(NamedTuple):
-    """The rows of one image as text without ends of lines, and the number of channels they have intensities of."""
+    """The rows of one image as text without line ends, and its number of channels."""
 
     lines: list[str]
     num_channels: int
 
 
 def measure(image: SegmentedImage) -> Rows:
-    """The rows of all objects of a image, in the order found; empty ones have none."""
+    """The rows of all objects of an image, in the order found; an object without pixels has none."""
     pixels = image.pixels[..., None] if image.pixels.ndim == 2 else image.pixels
     lines = []
     for number, instance in enumerate(image.instances, start=1):
@@ -72,12 +72,14 @@ def _measure_object(instance: Instance, pixels: np.ndarray) -> list[float]:
     return [*(float(value) for value in shape), *means.tolist()]
 
 
-def encode_measurements(results: Sequence[Result], kept: Sequence[Rows], class_names: Sequence[str]) -> Iterator[File]:
-    """The table; a image with fewer channels than another has empty cells at the end of its rows."""
-    del results, class_names
-    num_channels = max((rows.num_channels for rows in kept), default=0)
+def encode_measurements(call: Call) -> Iterator[File]:
+    """The table; an image with fewer channels than another has empty cells at the end of its rows."""
+    num_channels = max((rows.num_channels for rows in call.kept), default=0)
     lines = [_as_line((*COLUMNS, *(f"mean_{channel}" for channel in range(1, num_channels + 1))))]
-    for rows in kept:
+    for rows in call.kept:
         empty = "," * (num_channels - rows.num_channels)
         lines += [f"{line}{empty}" for line in rows.lines]
     yield "measurements.csv", "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+FORMAT = Format(keep=measure, call=encode_measurements)

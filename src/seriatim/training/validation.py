@@ -1,17 +1,17 @@
 """What a run looks at from time to time: the loss on validation crops, the score of validation images, and sequences to look at."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from seriatim.core.files import write_atomically
 from seriatim.data.batches import Crops, batches
 from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
+from seriatim.evaluation.contact_sheet import sequence_sheet
 from seriatim.evaluation.evaluate import evaluate_model
+from seriatim.evaluation.predictions import ModelFinder
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.models.interface import TrainingContext
@@ -86,6 +86,20 @@ def score_images(predictor: Predictor, source: Source, config: ValidationConfig)
     return {name: 0.0 if number is None else float(number) for name, number in numbers.items()}
 
 
+def write_samples(path: Path, predictor: Predictor, source: Source, count: int = 4) -> None:
+    """Draw the first images of a source with the truth and the masks in the order found.
+
+    Args:
+        path: of the PNG file.
+        predictor: holds the network.
+        source: validation images.
+        count: maximum number of images.
+    """
+    samples = [source.read(index) for index in range(min(count, len(source)))]
+    finder = ModelFinder(predictor)
+    write_atomically(path, sequence_sheet((one, finder.find(index, one)) for index, one in enumerate(samples)))
+
+
 def describe_model(recipe: Recipe, class_names: tuple[str, ...]) -> ModelDescription:
     """What the model folder holds beside the weights; the origin of the encoder's weights is of no use there."""
     config = {key: value for key, value in recipe.model.config.items() if key != "encoder_weights"}
@@ -95,36 +109,3 @@ def describe_model(recipe: Recipe, class_names: tuple[str, ...]) -> ModelDescrip
         inference=recipe.inference,
         class_names=class_names,
     )
-
-
-def write_samples(
-    path: Path, predictor: Predictor, source: Source, count: int = 4, steps: int = 12, height: int = 160
-) -> None:
-    """Validation images, a row each: the image, the truth, then the masks in the order they were emitted."""
-    rows = []
-    for index in range(min(count, len(source))):
-        sample = source.read(index)
-        found = predictor.predict_values(sample.image)
-        grey = np.repeat(sample.image[:1], 3, axis=0) if sample.image.shape[0] < 3 else sample.image[:3]
-        pixels = (grey.transpose(1, 2, 0) * 255).astype(np.uint8)
-        tiles = [pixels, _tinted(pixels, sample.labels > 0, (90, 200, 90))]
-        for step in range(steps):
-            mask = np.asarray(found[step : step + 1].masks().any(axis=0))
-            tiles.append(_tinted(pixels, mask, (255, 120, 40)))
-        rows.append(np.hstack([_resized(tile, height) for tile in tiles]))
-    if rows:
-        width = max(row.shape[1] for row in rows)
-        sheet = np.vstack([np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows])
-        buffer = io.BytesIO()
-        Image.fromarray(sheet).save(buffer, format="PNG")
-        write_atomically(path, buffer.getvalue())
-
-
-def _resized(tile: np.ndarray, height: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(tile).resize((max(1, round(tile.shape[1] * height / tile.shape[0])), height)))
-
-
-def _tinted(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    tinted = pixels // 2
-    tinted[mask] = tinted[mask] // 2 + np.array(colour, dtype=np.uint8) // 2 + 32
-    return tinted

@@ -9,6 +9,7 @@ from PIL import Image
 from seriatim.core.errors import DataError
 from seriatim.data.catalogue import KINDS, open_source
 from seriatim.data.convert import WRITERS, convert
+from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source, Wrapper
 from seriatim.data.subsets import OfClasses, Subset
@@ -124,12 +125,23 @@ def test_strict_reaches_every_kind_that_has_files(spec):
             open_source(spec, strict=True)
 
 
-@pytest.mark.parametrize(
-    "wrap", [Wrapper, lambda source: Subset(source, range(len(source)))], ids=["wrapper", "subset"]
-)
-def test_a_wrapper_keeps_the_whole_contract(spec, wrap):
+def with_boxes(source, folder):
+    (folder / "boxes.json").write_text("[]")
+    return WithBoxes(source, BoxFile(folder / "boxes.json", source))
+
+
+WRAPPERS = {
+    "plain": lambda source, folder: Wrapper(source),
+    "subset": lambda source, folder: Subset(source, range(len(source))),
+    "boxes": with_boxes,
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_wrapper_keeps_the_whole_contract(spec, wrapper, tmp_path):
     source = open_source(spec)
-    wrapped = wrap(wrap(source))
+    wrap = WRAPPERS[wrapper]
+    wrapped = wrap(wrap(source, tmp_path), tmp_path)
     assert members(wrapped) == members(source)
     assert wrapped.problems is source.problems  # so that what is found when samples are read is there too
     assert len(wrapped) == len(source)

@@ -5,8 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from seriatim.core.instances import Instance, Instances
 from seriatim.data.samples import Sample
-from seriatim.evaluation.contact_sheet import CELL, ContactSheet
+from seriatim.evaluation.contact_sheet import CELL, ContactSheet, sequence_sheet
 
 
 def sample(name="one", size=(40, 60)):
@@ -20,12 +21,12 @@ def read(sheet):
 
 
 def test_images_are_chosen_evenly():
-    assert sorted(ContactSheet(100, most=5).wanted) == [0, 25, 50, 74, 99]
-    assert sorted(ContactSheet(3, most=5).wanted) == [0, 1, 2]
+    assert sorted(ContactSheet(100, max_images=5).wanted) == [0, 25, 50, 74, 99]
+    assert sorted(ContactSheet(3, max_images=5).wanted) == [0, 1, 2]
 
 
 def test_what_is_not_wanted_is_not_shown():
-    sheet = ContactSheet(100, most=2)
+    sheet = ContactSheet(100, max_images=2)
     for index in range(100):
         sheet.add(index, sample())
     assert len(sheet.cells) == 2
@@ -57,3 +58,19 @@ def test_small_images_long_names_and_large_ones_fit():
             ),
         )
     assert read(sheet).shape[1] > 3 * CELL
+
+
+def test_a_sequence_shows_the_image_the_truth_and_the_masks_in_the_order_found():
+    one = sample()
+    found = Instances((40, 60), [Instance((0, 40, 20, 60), np.ones((20, 20), dtype=bool))])
+    pixels = np.asarray(
+        Image.open(io.BytesIO(sequence_sheet([(one, found), (one, found[:0])], num_steps=2, height=40)))
+    )
+    assert pixels.shape == (2 * 44 + 4, 4 * 64 + 4, 3)
+    tiles = [pixels[4:44, 4 + 64 * k : 64 * (k + 1)].astype(int) for k in range(4)]
+    assert (tiles[0] == 128).all()
+    assert tiles[1][20, 20].tolist() == [64 // 2 + 90 // 2 + 32, 64 // 2 + 200 // 2 + 32, 64 // 2 + 90 // 2 + 32]
+    assert (tiles[1][35] == 64).all()
+    assert tiles[2][10, 50].argmax() == 0
+    assert (tiles[2][:, :40] == 64).all()
+    assert (tiles[3] == 64).all()

@@ -70,7 +70,7 @@ def test_paths_that_cannot_be_written_are_refused_early(tmp_path):
         check_figure_path(tmp_path / "none" / "a.png")
 
 
-def test_a_figure_too_high_for_a_image_is_refused(tmp_path):
+def test_a_figure_too_high_for_png_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="show less"):
         write_figure(new_figure(1.0, 500.0), tmp_path / "a.png")
 

@@ -1,36 +1,17 @@
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from seriatim.analysis.states import KEPT, StateTrace, StepTrace
 from seriatim.core.errors import ConfigError
-from seriatim.core.instances import Instance, Instances
+from seriatim.core.instances import Instance
 from seriatim.plots import states
-from seriatim.plots.states import Step, Trace, draw_features, draw_states
+from seriatim.plots.states import draw_features, draw_states
 
 
-@dataclass
-class DrawnStep:
-    kappa: list
-    stages: dict
-    mask_probs: np.ndarray
-    score: float = 0.9
-    place: tuple | None = None
-    fate: str = "kept"
-    found: Instance | None = None
-
-
-@dataclass
-class DrawnTrace:
-    tile_image: np.ndarray
-    size: tuple
-    features: np.ndarray
-    steps: list = field(default_factory=list)
-    ended: bool = True
-    stop_threshold: float = 0.5
-
-    def instances(self):
-        return Instances(self.size, [step.found for step in self.steps if step.found is not None])
+def trace_of(tile_image, size, features, steps):
+    return StateTrace("ris", tile_image, size, (0, 0, *size), 0, 1, features, tuple(steps), True, 0.5)
 
 
 def make(num_steps=3, size=(40, 60), channels=5, planes=1, place=None):
@@ -45,23 +26,14 @@ def make(num_steps=3, size=(40, 60), channels=5, planes=1, place=None):
     for number in range(num_steps):
         found = Instance((0, 0, 1, 1), np.ones((1, 1), dtype=bool), step=number)
         stages = {"response": values(*cells), "inhibited_logits": -np.abs(values(*cells)) - 1}
-        kappa = [np.abs(values(*cells)), np.abs(values(*cells))]
-        step = DrawnStep(kappa, stages, np.abs(values(*padded)).clip(0, 1), place=place, found=found)
-        steps.append(step)
-    steps[-1].found, steps[-1].fate = None, "score below the threshold"
-    return DrawnTrace(np.abs(values(planes, *padded)).clip(0, 1), size, values(channels, *cells), steps)
+        kappa = (np.abs(values(*cells)), np.abs(values(*cells)))
+        steps.append(StepTrace(kappa, stages, np.abs(values(*padded)).clip(0, 1), 0.9, 1.0, place, KEPT, found))
+    steps[-1] = replace(steps[-1], fate="score below the threshold", found=None)
+    return trace_of(np.abs(values(planes, *padded)).clip(0, 1), size, values(channels, *cells), steps)
 
 
 def texts(figure):
     return [one.get_text() for one in figure.texts] + [one.get_text() for axes in figure.axes for one in axes.texts]
-
-
-def test_a_trace_of_the_analysis_is_what_is_drawn():
-    from seriatim.analysis.states import StateTrace, StepTrace
-
-    for kind, protocol in ((StateTrace, Trace), (StepTrace, Step)):
-        wanted = {name for name in vars(protocol) if not name.startswith("_")}
-        assert wanted <= set(kind.__dataclass_fields__) | set(vars(kind))
 
 
 def test_every_step_has_its_column_with_score_and_fate():
@@ -115,7 +87,7 @@ def test_images_of_any_size_and_channels_are_drawn(size, planes):
 
 def test_a_trace_without_steps_is_refused():
     with pytest.raises(ConfigError, match="no steps"):
-        draw_states(DrawnTrace(np.zeros((1, 32, 32)), (32, 32), np.zeros((1, 8, 8))), "t")
+        draw_states(trace_of(np.zeros((1, 32, 32), np.float32), (32, 32), np.zeros((1, 8, 8), np.float32), []), "t")
 
 
 def test_the_features_have_a_panel_a_channel():

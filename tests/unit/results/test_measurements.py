@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seriatim.core.instances import Instance, Instances
-from seriatim.results.formats import ResultFolder
+from seriatim.results.folder import ResultFolder
 
 
 def table(tmp_path, *images, class_names=("leaf", "stem")):

@@ -1,7 +1,7 @@
 import numpy as np
 
 from seriatim.core.instances import Instances
-from seriatim.results.overlay import as_shown, draw_overlay, encode_overlay
+from seriatim.results.overlay import draw_overlay, encode_overlay
 
 from ..conftest import segmented
 
@@ -27,20 +27,3 @@ def test_an_overlay_of_nothing_is_the_image(pixels):
     assert name == "photo.overlay.png"
     assert data.startswith(b"\x89PNG")
     assert np.array_equal(np.asarray(draw_overlay(pixels, Instances((80, 120)))), pixels)
-
-
-def test_16_bits_are_stretched_to_be_seen():
-    dim = np.linspace(1000, 3000, 10_000).reshape(100, 100).astype(np.uint16)
-    shown = as_shown(dim)
-    assert shown.shape == (100, 100, 3)
-    assert shown.min() == 0
-    assert shown.max() == 255
-
-
-def test_8_bits_are_shown_as_they_are(pixels):
-    assert np.array_equal(as_shown(pixels), pixels)
-    assert np.array_equal(as_shown(pixels[:, :, 0])[:, :, 1], pixels[:, :, 0])
-
-
-def test_a_bilevel_image_is_shown_black_and_white():
-    assert np.unique(as_shown(np.array([[False, True]]))).tolist() == [0, 255]
