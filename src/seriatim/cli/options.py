@@ -89,6 +89,16 @@ ThreadsOption = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Number of threads for arithmetic.", show_default=False)
 ]
 
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="a.b=value",
+        help="Overrides a setting, such as inference.solid=true, or takes it out (a.b=); repeatable.",
+        show_default=False,
+    ),
+]
+
 CrfOption = Annotated[bool, typer.Option("--crf", help="Refine the outlines with a dense CRF.")]
 
 JsonOption = Annotated[
