@@ -185,12 +185,12 @@ def open_prediction_source(
         CheckpointError: if the model is damaged.
         DataError: if the predictions are missing or do not fit the images.
     """
-    from seriatim.evaluation.predictions import ModelFinder, open_predictions
+    from seriatim.evaluation.predictions import ModelPredictions, open_predictions
 
     if predictions is not None:
         return open_predictions(predictions, source)
     assert model is not None, "check_one_origin refuses this"
-    return ModelFinder(load_model(model, device, threads, crf))
+    return ModelPredictions(load_model(model, device, threads, crf))
 
 
 def what_is_judged(
