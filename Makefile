@@ -10,7 +10,7 @@ READY := $(VENV)/ready
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    segment sample pictures, into demo/"
+	@echo "make demo    segment sample images, into demo/"
 	@echo "make test    run the tests"
 	@echo "make check   check format, style, types and the layers of the rooms"
 	@echo "make format  format the code"

@@ -351,7 +351,7 @@ def polarity(numbers: Numbers) -> list[str]:
 def kill_resume(numbers: Numbers) -> list[str]:
     """What kills did to training runs."""
     rows = [
-        ["kills, while a file was being written", f"{numbers['kills']}, {numbers['kills_while_writing']}"],
+        ["kills (of these while a file was written)", f"{numbers['kills']} ({numbers['kills_while_writing']})"],
         ["runs that ended bit for bit as an undisturbed one", f"{numbers['runs_bit_equal']} of {numbers['runs']}"],
         ["runs that left a temporary file", str(numbers["runs_with_temporary_files"])],
         [

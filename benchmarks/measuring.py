@@ -46,7 +46,14 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
     return options
 
 
-def save(what: str, numbers: Mapping[str, Any], started: Start, path: Path | None, device: str = "cpu") -> Path:
+def save(
+    what: str,
+    numbers: Mapping[str, Any],
+    started: Start,
+    path: Path | None,
+    device: str = "cpu",
+    folder: Path = RESULTS,
+) -> Path:
     """Write the result file and say where it is.
 
     Args:
@@ -55,20 +62,21 @@ def save(what: str, numbers: Mapping[str, Any], started: Start, path: Path | Non
         started: before the measurement.
         path: of the file; None for the default, which replaces the files of other dates.
         device: second part of the file's name.
+        folder: of the default.
     """
     if path is not None:
         write_result(path, numbers, started)
     else:
-        path = RESULTS / f"{what}_{device}_{started.date.date().isoformat()}.json"
+        path = folder / f"{what}_{device}_{started.date.date().isoformat()}.json"
         write_result(path, numbers, started)
-        for old in results_of(what, device):
+        for old in results_of(what, device, folder):
             if old != path:
                 old.unlink()
     print(path)
     return path
 
 
-def results_of(what: str, device: str = "cpu", folder: Path = RESULTS) -> list[Path]:
+def results_of(what: str, device: str, folder: Path) -> list[Path]:
     """The result files of a measurement, oldest first."""
     name = re.compile(rf"{re.escape(f'{what}_{device}_')}\d{{4}}-\d\d-\d\d\.json")
     return sorted(path for path in folder.glob("*.json") if name.fullmatch(path.name))

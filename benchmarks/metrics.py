@@ -68,8 +68,7 @@ def ours_from_planes(images: list[dict[str, Any]]) -> float:
         )
         for image in images
     ]
-    evaluate(examples, "sds")
-    return evaluate(examples, "coco")["AP"]
+    return ours(examples)
 
 
 def ours_from_codes(images: list[dict[str, Any]]) -> float:
@@ -83,6 +82,11 @@ def ours_from_codes(images: list[dict[str, Any]]) -> float:
         )
         for image in images
     ]
+    return ours(examples)
+
+
+def ours(examples: list[Example]) -> float:
+    """AP of `coco`, after `sds` on the same examples."""
     evaluate(examples, "sds")
     return evaluate(examples, "coco")["AP"]
 

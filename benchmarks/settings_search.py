@@ -68,7 +68,7 @@ SEARCHES = {
 }
 DEFAULTS = (
     "model.config.stop_threshold=",
-    "model.config.seed_threshold=",
+    "model.config.guidance.seed_threshold=",
     "model.config.mask_threshold=",
     "inference.solid=false",
     "inference.max_hidden=",
@@ -90,7 +90,7 @@ def groups(search: Search) -> list[list[dict[str, Any]]]:
     return [
         [{}, {"inference.solid": True}],
         [{"model.config.stop_threshold": value} for value in search.stop],
-        [{"model.config.seed_threshold": value} for value in search.seed],
+        [{"model.config.guidance.seed_threshold": value} for value in search.seed],
         [{"model.config.mask_threshold": value} for value in (0.3, 0.4, 0.6, 0.7)],
         [{"inference.max_hidden": 0.3}],
     ]

@@ -24,7 +24,7 @@ from seriatim.data.catalogue import open_source
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
-from seriatim.evaluation.evaluate import evaluate_found
+from seriatim.evaluation.evaluate import evaluate_predictions
 from seriatim.inference.predictor import Predictor, load
 from seriatim.training.recipe import load_recipe
 from seriatim.training.splits import open_splits
@@ -107,7 +107,7 @@ def measure(name: str, source: Source) -> dict[str, Any]:
 
 def score(name: str, source: Source, system: System) -> dict[str, Any]:
     """The result of every protocol with its intervals, without the numbers of single images."""
-    found = evaluate_found(system, source, SETS[name].protocols, NUM_RESAMPLES)
+    found = evaluate_predictions(system, source, SETS[name].protocols, NUM_RESAMPLES)
     scores = {
         protocol: {key: value for key, value in result.items() if key != "per_image"}
         for protocol, result in found.scores.items()

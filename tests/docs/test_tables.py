@@ -3,13 +3,11 @@
 import json
 import re
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 FACTS = {
     "command": "python benchmarks/a.py",
@@ -123,12 +121,3 @@ def test_a_result_file_without_them_would_be_seen(facts):
 def test_a_measurement_has_one_result_file():
     names = [path.stem.rpartition("_")[0] for path in RESULTS]
     assert len(set(names)) == len(names)
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_benchmark_imports_what_there_is_and_stands_in_the_list(name, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    runpy.run_path(str(ROOT / "benchmarks" / name), run_name="benchmark")
-    sys.modules.pop("measuring", None)
-    if name not in ("fill_tables.py", "measuring.py"):
-        assert f"python benchmarks/{name}" in (ROOT / "benchmarks" / "README.md").read_text()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from seriatim.data.catalogue import open_source
-from seriatim.evaluation.evaluate import evaluate_found
-from seriatim.evaluation.predictions import ModelFinder
+from seriatim.evaluation.evaluate import evaluate_predictions
+from seriatim.evaluation.predictions import ModelPredictions
 from seriatim.inference.predictor import load
 from seriatim.training.loop import train
 from seriatim.training.recipe import load_recipe
@@ -63,7 +63,7 @@ def test_a_network_of_several_classes_trains_and_is_scored_class_by_class(spec, 
     source = open_source(spec)
     predictor = load(tmp_path / "run", device="cpu")
     assert predictor.class_names == source.class_names
-    found = evaluate_found(ModelFinder(predictor), source, ["coco", "sds"], num_resamples=5)
+    found = evaluate_predictions(ModelPredictions(predictor), source, ["coco", "sds"], num_resamples=5)
     assert found.judges_classes
     assert sum(found.num_preds) > 0
     assert len(found.names) == len(source)

@@ -62,9 +62,9 @@ class FailureReport:
     """The failures of a data set.
 
     Attributes:
-        num_examples: of each kind, at the most.
+        num_examples: at most this many of each kind.
         images: in the order of the data set.
-        examples: of every kind of failure, from as many images as there are, in their order; of a image the largest case first.
+        examples: of every kind of failure, from as many images as there are, in their order; of an image the largest case first.
     """
 
     num_examples: int
@@ -146,23 +146,23 @@ def _image_as_json(image_name: ImageFailures) -> dict[str, Any]:
 
 
 def collect_failures(
-    finder: PredictionSource, source: Source, num_examples: int = 6, progress: Progress | None = None
+    predictions: PredictionSource, source: Source, num_examples: int = 6, progress: Progress | None = None
 ) -> FailureReport:
     """The failures of all images of a data set.
 
     Args:
-        finder: gives the predictions: a model's, or those that `inference.predictions.open_predictions` reads.
+        predictions: of a model, or read by `evaluation.predictions.open_predictions`.
         source: the data set.
-        num_examples: examples kept of each kind of failure, at the most.
+        num_examples: keep at most this many examples of each kind of failure.
         progress: called after every image.
 
     Raises:
-        DataError: for a image or prediction that cannot be read.
+        DataError: for an image or prediction that cannot be read.
     """
     report = FailureReport(num_examples)
     for index in range(len(source)):
         sample = source.read(index)
-        report.add(sample, finder.find(index, sample))
+        report.add(sample, predictions.find(index, sample))
         if progress is not None:
             progress(index + 1, len(source))
     return report

@@ -1,9 +1,9 @@
-"""`sort_failures`: every prediction and every target of a image in exactly one kind of success or failure.
+"""`sort_failures`: every prediction and every target of an image in exactly one kind of success or failure.
 
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix C, has three kinds: joined (Fig. 11), missed
 (Fig. 12), hallucinated (Fig. 13). The others, and the formulas, are ours. numpy only; torch is not needed to sort label maps.
 
-With I the pixels that prediction P and target T share, |P| and |T| their pixels, all outside what is ignored:
+With I the pixels that prediction P and target T share, |P| and |T| their pixels, without those that are ignored:
 
     P matches T      2 I >= |P| + |T| - I (IoU of at least 1/2), and neither has another partner with such an IoU
     P covers T       2 I >= |T|
@@ -49,9 +49,9 @@ FAILURES = ("joined", "split", "duplicated", "missed", "hallucinated", "inexact"
 
 @dataclass(frozen=True, eq=False)
 class Failures:
-    """The kind of every prediction and every target of a image.
+    """The kind of every prediction and every target of an image.
 
-    Labels without a pixel outside what is ignored are left out.
+    Labels all of whose pixels are ignored are left out.
 
     Attributes:
         target_labels: the targets' labels, ascending.
@@ -193,7 +193,7 @@ def find_cases(
     target_labels: Integer[np.ndarray, "height width"],
     pred_labels: Integer[np.ndarray, "height width"],
 ) -> list[Case]:
-    """The failures of a image, each with all that take part in it, by kind as in `FAILURES`, then by label.
+    """The failures of an image, each with all that take part in it, by kind as in `FAILURES`, then by label.
 
     A mask over several targets is one case, and so is a target with its parts. A target that is inexact stands with the inexact
     prediction that covers it or lies in it, if there is one. Every prediction and target that is not right is in at least one case.

@@ -4,7 +4,7 @@ Source: Salvador et al., "Recurrent neural networks for semantic instance segmen
 at least two objects, tau-a between the order emitted and each plain order; then the mean over those images. Truth plays no part.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from seriatim.core.errors import DataError
 from seriatim.core.instances import Instances
+from seriatim.core.progress import Progress
 from seriatim.data.source import Source
 from seriatim.evaluation.predictions import PredictionSource
 
@@ -43,13 +44,11 @@ class OrderReport:
         return asdict(self)
 
 
-def collect_orders(
-    finder: PredictionSource, source: Source, progress: Callable[[int, int], None] | None = None
-) -> OrderReport:
+def collect_orders(predictions: PredictionSource, source: Source, progress: Progress | None = None) -> OrderReport:
     """The orders of the objects of a data set.
 
     Args:
-        finder: gives the objects of each image, in the order emitted.
+        predictions: gives the objects of each image, in the order emitted.
         source: the images.
         progress: called after every image with the number of images done and of all images.
 
@@ -59,7 +58,7 @@ def collect_orders(
 
     def found() -> Iterable[Instances]:
         for index in range(len(source)):
-            yield finder.find(index, source.read(index))
+            yield predictions.find(index, source.read(index))
             if progress is not None:
                 progress(index + 1, len(source))
 

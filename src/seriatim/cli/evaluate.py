@@ -53,7 +53,8 @@ def evaluate(
     from seriatim.core.errors import ConfigError
     from seriatim.core.provenance import Start, command_line
     from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
-    from seriatim.evaluation.evaluate import check_protocols, evaluate_found
+    from seriatim.evaluation.evaluate import evaluate_predictions
+    from seriatim.metrics.protocols import check_protocol
 
     options.check_one_origin("evaluate", model, predictions)
     if crf and model is None:
@@ -61,14 +62,15 @@ def evaluate(
     protocols = list(
         dict.fromkeys(name for word in [*protocol, *(more_protocols or [])] for name in word.split(",") if name)
     )
-    check_protocols(protocols)
+    for name in protocols:
+        check_protocol(name)
     source = options.open_images(data, recipe, part, limit)
     if boxes is not None:
         source = WithBoxes(source, BoxFile(boxes, source))
     started = Start()
     found = options.open_prediction_source(model, predictions, source, device, threads, crf)
     with ProgressBar(len(source)) as progress:
-        evaluation = evaluate_found(found, source, protocols, bootstrap, seed, html is not None, progress.images)
+        evaluation = evaluate_predictions(found, source, protocols, bootstrap, seed, html is not None, progress.images)
     facts = {
         **options.what_is_judged(data, recipe, part, model, predictions),
         **({"crf": True} if crf else {}),

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from seriatim.cli.options import SettingsOption
+
 
 class _ListByDefault(TyperGroup):
     """Runs `list` where no command is given."""
@@ -61,15 +63,7 @@ def add(
         str | None,
         typer.Option(metavar="A,B,...", help="Names of the classes, from class 1.", show_default=False),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="a.b=value",
-            help="A setting of the model, such as inference.solid=true; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    settings: SettingsOption = None,
     half: Annotated[bool, typer.Option("--half/--full", help="Store weights in 16 or in 32 bits.")] = True,
     to: Annotated[
         Path | None,

@@ -98,6 +98,16 @@ ThreadsOption = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Number of threads for arithmetic.", show_default=False)
 ]
 
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="a.b=value",
+        help="Overrides a setting, such as inference.solid=true, or takes it out (a.b=); repeatable.",
+        show_default=False,
+    ),
+]
+
 CrfOption = Annotated[bool, typer.Option("--crf", help="Refine the outlines with a dense CRF.")]
 
 JsonOption = Annotated[
@@ -184,12 +194,12 @@ def open_prediction_source(
         CheckpointError: if the model is damaged.
         DataError: if the predictions are missing or do not fit the images.
     """
-    from seriatim.evaluation.predictions import ModelFinder, open_predictions
+    from seriatim.evaluation.predictions import ModelPredictions, open_predictions
 
     if predictions is not None:
         return open_predictions(predictions, source)
     assert model is not None, "check_one_origin refuses this"
-    return ModelFinder(load_model(model, device, threads, crf))
+    return ModelPredictions(load_model(model, device, threads, crf))
 
 
 def what_is_judged(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seriatim.cli.options import DeviceOption
+from seriatim.cli.options import DeviceOption, SettingsOption
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -19,15 +19,7 @@ def train(
         str, typer.Argument(metavar="RECIPE", help="A recipe that ships, or a TOML file.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder.", show_default=False)],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="a.b=value",
-            help="Overrides a setting of the recipe, or takes it out (a.b=); repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    settings: SettingsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     device: DeviceOption = "auto",
 ) -> int:

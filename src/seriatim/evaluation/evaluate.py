@@ -1,12 +1,11 @@
-"""Scores of a model, or of predictions that anybody made, under the official protocols.
+"""Scores of a model, or of predictions of any program, under the official protocols.
 
-Of every image only the tables of the protocols are kept (`metrics.Evaluator`), and, where a report will show images, its predictions as
-run-length codes; no image and no label map stays in memory.
+Of every image only the tables of the protocols (`metrics.Evaluator`) and, for a report, its predictions as run-length codes are kept; no image
+and no label map stays in memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,23 +13,19 @@ from jaxtyping import Int
 
 from seriatim.core.errors import DataError
 from seriatim.core.instances import Instances
+from seriatim.core.progress import Progress
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source, WholeTruth
 from seriatim.evaluation.predictions import (
-    LabelMapFinder,
-    ModelFinder,
+    ModelPredictions,
     PredictionSource,
     check_class_ids,
     match_classes,
 )
 from seriatim.metrics import Evaluator, Example
-from seriatim.metrics.protocols import check_protocol
 
 if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor  # predictions of others are evaluated without importing torch
-
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and of all images."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +33,16 @@ class Evaluation:
     """The scores of a data set.
 
     Attributes:
-        indices: numbers of the images in the data set, in the order in which they were taken: that of the data set, but in a COCO file
-            that of the ids, as pycocotools takes them, since the order decides between equal scores.
+        indices: numbers of the images in the data set, in the order of evaluation: that of the data set, but in a COCO file
+            that of the ids, as in pycocotools, since the order decides between equal scores.
         names: of the images.
         scores: protocol -> the result that its function in `metrics` documents; `per_image`, a list of {`name`, `quality`, numbers of
             the protocol, `targets`, `predictions`}; and, if asked for, `interval`, the 95 % interval under the keys of the headline numbers.
         num_targets: objects of each image.
         num_preds: predictions of each image.
         class_names: of the data set, from class 1.
-        judges_classes: whether a prediction had to be of the right class; False where predictions have none, or none that the data
-            set knows: then all are taken for one class.
+        judges_classes: whether a prediction had to be of the right class; False if the predictions have no classes, or
+            none of the data set: then all objects count as one class.
         kept: predictions of each image as COCO annotations, if asked for.
     """
 
@@ -59,16 +54,6 @@ class Evaluation:
     class_names: tuple[str, ...]
     judges_classes: bool
     kept: list[list[dict[str, Any]]] = field(default_factory=list)
-
-
-def check_protocols(names: Sequence[str]) -> None:
-    """Refuse what is no protocol.
-
-    Raises:
-        ConfigError: naming the first that is unknown.
-    """
-    for name in names:
-        check_protocol(name)
 
 
 def evaluate_model(
@@ -84,31 +69,13 @@ def evaluate_model(
 
     Raises:
         ConfigError: for an unknown protocol.
-        DataError: for a image that cannot be read.
+        DataError: for an image that cannot be read.
     """
-    return evaluate_found(ModelFinder(predictor), source, protocols, progress=progress).scores
+    return evaluate_predictions(ModelPredictions(predictor), source, protocols, progress=progress).scores
 
 
-def evaluate_label_maps(
-    folder: Path, source: Source, protocols: Sequence[str], progress: Progress | None = None
-) -> dict[str, dict[str, Any]]:
-    """The scores of the label maps in a folder: for the image NAME, NAME.png, NAME.labels.png or the same with .tif.
-
-    Args:
-        folder: holds a label map for every image of the data set.
-        source: the data set.
-        protocols: names of `metrics.PROTOCOLS`.
-        progress: called after every image.
-
-    Raises:
-        ConfigError: for an unknown protocol.
-        DataError: if a label map is missing, damaged or of another size than its image.
-    """
-    return evaluate_found(LabelMapFinder(folder, source), source, protocols, progress=progress).scores
-
-
-def evaluate_found(
-    finder: PredictionSource,
+def evaluate_predictions(
+    predictions: PredictionSource,
     source: Source,
     protocols: Sequence[str],
     num_resamples: int = 0,
@@ -116,10 +83,10 @@ def evaluate_found(
     keep: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """The scores of predictions from anywhere.
+    """The scores of predictions of any source.
 
     Args:
-        finder: gives the predictions.
+        predictions: give the objects of every image.
         source: the data set.
         protocols: names of `metrics.PROTOCOLS`.
         num_resamples: data sets drawn from the images for the intervals (see `metrics.Evaluator.intervals`); 0 for no intervals.
@@ -129,19 +96,19 @@ def evaluate_found(
 
     Raises:
         ConfigError: for an unknown protocol.
-        DataError: for a image or prediction that cannot be read, or if there is no image.
+        DataError: for an image or prediction that cannot be read, or if there is no image.
     """
     evaluator = Evaluator(protocols)
     if not len(source):
         raise DataError("evaluate: the data hold no images")
-    class_numbers = match_classes(finder.class_names, source.class_names)
+    class_numbers = match_classes(predictions.class_names, source.class_names)
     indices = _official_order(source)
     names, num_targets, num_preds, kept = [], [], [], []
     for done, index in enumerate(indices, start=1):
         sample = source.read(index)
-        found = finder.find(index, sample)
+        found = predictions.find(index, sample)
         if class_numbers is not None:
-            check_class_ids(found, len(finder.class_names), sample.name)
+            check_class_ids(found, len(predictions.class_names), sample.name)
         whole = source.whole_truth(index) if "coco" in evaluator.protocols else None
         evaluator.add(make_example(sample, found, class_numbers, whole))
         names.append(sample.name)

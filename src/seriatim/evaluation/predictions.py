@@ -1,6 +1,6 @@
 """Where the predictions that are evaluated come from: a model, label maps in a folder, or a file of COCO results.
 
-Each is a `PredictionSource`: it gives the instances of a image of the data set, and knows what its classes are called.
+Each is a `PredictionSource`: it gives the instances of an image of the data set, and knows what its classes are called.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor  # predictions of others are evaluated without importing torch
 
 LABEL_MAP_ENDINGS = (".labels.png", ".labels.tif", ".png", ".tif", ".tiff")
-"""What may follow the stem of a image in the name of its label map, in the order in which they are tried."""
+"""What may follow the stem of an image in the name of its label map, in the order in which they are tried."""
 
 
 @runtime_checkable
@@ -39,8 +39,8 @@ class PredictionSource(Protocol):
         ...
 
 
-class ModelFinder:
-    """What a model finds."""
+class ModelPredictions:
+    """The objects that a model finds."""
 
     def __init__(self, predictor: "Predictor") -> None:
         """
@@ -56,7 +56,7 @@ class ModelFinder:
         return self._predictor.predict_values(sample.image, boxes=sample.boxes)
 
 
-class LabelMapFinder:
+class LabelMapPredictions:
     """Label maps in a folder: for the image NAME, NAME.png, NAME.labels.png or the same with .tif. They know no classes and no scores."""
 
     class_names: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ def open_predictions(path: Path, source: Source) -> PredictionSource:
         DataError: if nothing is there, or it does not fit the data.
     """
     if path.is_dir() or path.suffix.lower() != ".json":
-        return LabelMapFinder(path, source)
+        return LabelMapPredictions(path, source)
     return CocoResults(path, source)
 
 

@@ -138,6 +138,7 @@ class Predictor:
         found = None if boxes is None else Boxes.of(boxes, box_scores, box_classes)
         return self.predict_values(to_values(image), progress, found, points)
 
+    # The signature is that of `predict`, written out so that a reader and an editor see what it takes.
     def stream(
         self,
         image: ImageInput,

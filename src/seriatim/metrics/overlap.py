@@ -449,7 +449,9 @@ def _runs_of_codes(codes: Sequence[Mapping[str, Any]], where: str = "masks") -> 
     owners = np.repeat(np.arange(len(codes)), lengths)
     outside = np.flatnonzero((values < 0) | (values > num))
     if len(outside):
-        raise DataError(f"{where}[{owners[outside[0]]}]: a run of {values[outside[0]]} pixels in an image of {num}")
+        run = int(values[outside[0]])
+        fault = f"a run of {run} pixels in an image of {num}" if run >= 0 else "a negative run, or one beyond 33 bits"
+        raise DataError(f"{where}[{owners[outside[0]]}]: {fault}")
     sums = np.bincount(owners, values, len(codes))
     if (sums != num).any():
         wrong = int(np.flatnonzero(sums != num)[0])

@@ -50,12 +50,12 @@ def check_classes(splits: Splits, num_classes: int | None) -> None:
 
     Args:
         splits: the images.
-        num_classes: `model.config.num_classes`; None where the network knows no classes.
+        num_classes: `model.config.num_classes`; 0 where the network tells no classes apart.
 
     Raises:
         ConfigError: naming the number, or the part of the images and its classes.
     """
-    if num_classes is None:
+    if not num_classes:
         return
     known = splits.training.class_names
     if num_classes != len(known):

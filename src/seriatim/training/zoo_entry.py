@@ -16,8 +16,8 @@ from seriatim.core.errors import CheckpointError, ConfigError
 from seriatim.core.files import make_folder, write_atomically
 from seriatim.core.provenance import Start, with_provenance, without_machine_paths
 from seriatim.data.source import Source
-from seriatim.evaluation.evaluate import evaluate_found
-from seriatim.evaluation.predictions import ModelFinder
+from seriatim.evaluation.evaluate import evaluate_predictions
+from seriatim.evaluation.predictions import ModelPredictions
 from seriatim.evaluation.score_table import headline_rows
 from seriatim.inference.model_folder import (
     ModelDescription,
@@ -287,7 +287,7 @@ def _measured_lines(model: Path, name: str, recipe: Recipe, test: Source) -> str
         raise ConfigError("models add: --measure needs test images; the recipe keeps none back (data.num_test)")
     protocol = recipe.validation.protocol
     started = Start()
-    found = evaluate_found(ModelFinder(load(str(model))), test, [protocol], num_resamples=1000)
+    found = evaluate_predictions(ModelPredictions(load(str(model))), test, [protocol], num_resamples=1000)
     facts = {"data": "the test images", "model": name, "images": len(test), **found.scores}
     return _tables(with_provenance(facts, started))
 

@@ -16,7 +16,7 @@ from seriatim.data.readers.folder import FolderSource
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
-from seriatim.evaluation.evaluate import evaluate_found, evaluate_label_maps, evaluate_model, make_example
+from seriatim.evaluation.evaluate import evaluate_model, evaluate_predictions, make_example
 from seriatim.evaluation.predictions import open_predictions
 from seriatim.inference.predictor import Predictor
 from seriatim.metrics import PROTOCOLS, evaluate
@@ -47,7 +47,12 @@ def test_a_perfect_model_scores_perfectly(oracle, source):
 
 
 def test_label_maps_of_the_truth_score_perfectly(source):
-    assert evaluate_label_maps(source.folder / "labels", source, ["nuclei"])["nuclei"]["AP"][0.5] == 1.0
+    assert (
+        evaluate_predictions(open_predictions(source.folder / "labels", source), source, ["nuclei"]).scores["nuclei"][
+            "AP"
+        ][0.5]
+        == 1.0
+    )
 
 
 def test_label_maps_are_found_by_stem_and_known_endings(source, tmp_path):
@@ -57,21 +62,21 @@ def test_label_maps_are_found_by_stem_and_known_endings(source, tmp_path):
     (maps / "one.png").write_bytes(b"the image itself, say")
     (maps / "two.png").write_bytes((source.folder / "labels" / "two.png").read_bytes())
     Image.fromarray(np.zeros((90, 100), dtype=np.uint16)).save(maps / "none.tif")
-    assert evaluate_label_maps(maps, source, ["nuclei"])["nuclei"]["AP"][0.5] == 1.0
+    assert evaluate_predictions(open_predictions(maps, source), source, ["nuclei"]).scores["nuclei"]["AP"][0.5] == 1.0
 
 
 def test_a_missing_label_map_is_named(source, tmp_path):
     (tmp_path / "maps").mkdir()
     with pytest.raises(DataError, match="no label map for none, one, two"):
-        evaluate_label_maps(tmp_path / "maps", source, ["nuclei"])
+        evaluate_predictions(open_predictions(tmp_path / "maps", source), source, ["nuclei"])
     with pytest.raises(DataError, match="no such folder"):
-        evaluate_label_maps(tmp_path / "nowhere", source, ["nuclei"])
+        evaluate_predictions(open_predictions(tmp_path / "nowhere", source), source, ["nuclei"])
 
 
 def test_a_label_map_of_another_size_is_named(source):
     Image.fromarray(np.zeros((5, 6), dtype=np.uint16)).save(source.folder / "labels" / "one.labels.png")
     with pytest.raises(DataError, match=r"one\.labels\.png: is 5 x 6 pixels, the truth 90 x 100"):
-        evaluate_label_maps(source.folder / "labels", source, ["nuclei"])
+        evaluate_predictions(open_predictions(source.folder / "labels", source), source, ["nuclei"])
 
 
 def test_an_unknown_protocol_is_refused_before_any_work(oracle, source):
@@ -157,10 +162,10 @@ class One(Source):
 def test_predictions_without_classes_are_judged_as_of_one_class(scene):
     sample, preds = scene
     nameless = Instances(preds.size, [replace(one, class_id=0) for one in preds])
-    found = evaluate_found(Fixed([nameless]), One(sample, ("cat", "dog")), ["coco", "matching_iou"])
+    found = evaluate_predictions(Fixed([nameless]), One(sample, ("cat", "dog")), ["coco", "matching_iou"])
     assert not found.judges_classes
     assert found.scores["coco"]["AP"] == pytest.approx(1.0)
-    named = evaluate_found(Fixed([preds], ("dog", "cat")), One(sample, ("cat", "dog")), ["coco"])
+    named = evaluate_predictions(Fixed([preds], ("dog", "cat")), One(sample, ("cat", "dog")), ["coco"])
     assert named.judges_classes
     assert named.scores["coco"]["AP"] == 0.0
 
@@ -174,16 +179,16 @@ def test_every_protocol_says_something_of_every_image(source, oracle):
 
 
 def test_intervals_come_only_when_asked_for(source):
-    finder = open_predictions(source.folder / "labels", source)
-    assert "interval" not in evaluate_found(finder, source, ["nuclei"]).scores["nuclei"]
-    found = evaluate_found(finder, source, ["nuclei"], num_resamples=10)
+    predictions = open_predictions(source.folder / "labels", source)
+    assert "interval" not in evaluate_predictions(predictions, source, ["nuclei"]).scores["nuclei"]
+    found = evaluate_predictions(predictions, source, ["nuclei"], num_resamples=10)
     assert found.scores["nuclei"]["interval"]["AP"][0.5] == [1.0, 1.0]
     assert found.kept == []
 
 
 def test_no_image_is_an_error(source):
     with pytest.raises(DataError, match="no images"):
-        evaluate_found(Fixed([]), Subset(source, []), ["nuclei"])
+        evaluate_predictions(Fixed([]), Subset(source, []), ["nuclei"])
 
 
 @pytest.fixture
@@ -227,7 +232,7 @@ def test_coco_results_score_as_pycocotools_scores_them(coco):
         evaluator.accumulate()
         evaluator.summarize()
     source = CocoSource(coco[0])
-    found = evaluate_found(open_predictions(coco[1], source), source, ["coco", "sds"])
+    found = evaluate_predictions(open_predictions(coco[1], source), source, ["coco", "sds"])
     assert [found.scores["coco"][key] for key in KEYS] == pytest.approx(evaluator.stats.tolist(), abs=1e-6)
     assert found.names == sorted(found.names, key=int)
     assert [source.name(index) for index in found.indices] == found.names
@@ -236,6 +241,6 @@ def test_coco_results_score_as_pycocotools_scores_them(coco):
 def test_a_part_of_a_coco_file_is_scored_by_its_own_images(coco):
     source = CocoSource(coco[0])
     part = Subset(source, [4, 2])
-    found = evaluate_found(open_predictions(coco[1], part), part, ["coco"], keep=True)
+    found = evaluate_predictions(open_predictions(coco[1], part), part, ["coco"], keep=True)
     assert sorted(found.names) == sorted([source.name(4), source.name(2)])
     assert [len(kept) for kept in found.kept] == found.num_preds

@@ -11,7 +11,7 @@ from seriatim.data.readers.coco_results import CocoResults
 from seriatim.data.readers.folder import FolderSource
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.predictions import (
-    LabelMapFinder,
+    LabelMapPredictions,
     check_class_ids,
     match_classes,
     open_predictions,
@@ -45,18 +45,18 @@ def write(path, names, found, size=SIZE, categories=("object",)):
 
 def test_results_for_other_data_are_matched_by_name_and_keep_their_overlaps(source, tmp_path):
     found = [Instances(SIZE, [square(0, 0, score=0.5), square(2, 2, score=0.75)]), Instances(SIZE, [square(1, 1)])]
-    finder = open_predictions(write(tmp_path / "found.json", ["elsewhere/c.jpg", "a.b.tif"], found), source)
-    assert isinstance(finder, CocoResults)
-    read = {source.name(k): finder.find(k, source.read(k)) for k in range(2)}
+    predictions = open_predictions(write(tmp_path / "found.json", ["elsewhere/c.jpg", "a.b.tif"], found), source)
+    assert isinstance(predictions, CocoResults)
+    read = {source.name(k): predictions.find(k, source.read(k)) for k in range(2)}
     assert (read["c"].areas.tolist(), read["c"].scores.tolist()) == ([16, 16], [0.5, 0.75])
     assert (read["c"].masks() == found[0].masks()).all()
     assert len(read["a.b"]) == 1
-    assert finder.class_names == ("object",)
+    assert predictions.class_names == ("object",)
 
 
 def test_an_image_that_the_file_lacks_has_no_predictions(source, tmp_path, caplog):
-    finder = CocoResults(write(tmp_path / "found.json", ["c.png"], [Instances(SIZE, [square(0, 0)])]), source)
-    assert [len(finder.find(k, source.read(k))) for k in range(2)] == [0, 1]
+    predictions = CocoResults(write(tmp_path / "found.json", ["c.png"], [Instances(SIZE, [square(0, 0)])]), source)
+    assert [len(predictions.find(k, source.read(k))) for k in range(2)] == [0, 1]
     assert "no image for 1 images, such as a.b" in caplog.text
 
 
@@ -66,8 +66,8 @@ def test_images_that_are_strange_or_stand_there_twice_are_left_out(source, tmp_p
     content = json.loads(path.read_text())
     content["images"] += [{"id": "x"}, {"id": 99, "file_name": "a.b.png", "height": 0, "width": 3}]
     path.write_text(json.dumps(content))
-    finder = CocoResults(path, source)
-    assert [len(finder.find(k, source.read(k))) for k in range(2)] == [0, 1]
+    predictions = CocoResults(path, source)
+    assert [len(predictions.find(k, source.read(k))) for k in range(2)] == [0, 1]
     for reason in ("second one of image c", "'other.png' is no image", "expected an id", "no height and width"):
         assert reason in caplog.text
 
@@ -76,9 +76,9 @@ def test_what_fits_no_image_is_an_error(source, tmp_path):
     nothing = [Instances(SIZE)]
     with pytest.raises(DataError, match=r"none of its 1 images is an image of the data; .* 'a\.b'"):
         CocoResults(write(tmp_path / "found.json", ["z.png"], nothing), source)
-    finder = CocoResults(write(tmp_path / "found.json", ["c.png"], nothing, size=(3, 4)), source)
+    predictions = CocoResults(write(tmp_path / "found.json", ["c.png"], nothing, size=(3, 4)), source)
     with pytest.raises(DataError, match="says that c is 3 x 4 pixels, the truth 12 x 16"):
-        finder.find(1, source.read(1))
+        predictions.find(1, source.read(1))
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(DataError, match="bare list of results has no names"):
         open_predictions(tmp_path / "list.json", source)
@@ -98,9 +98,9 @@ def test_results_for_a_part_of_a_coco_file_go_to_its_images(tmp_path):
     results = [{**square_result(2), "score": 0.5}, {**square_result(1), "score": 0.25}]
     (tmp_path / "found.json").write_text(json.dumps(results))
     part = Subset(Subset(CocoSource(tmp_path / "truth.json"), [2, 1]), [1, 0])
-    finder = open_predictions(tmp_path / "found.json", part)
-    assert isinstance(finder, CocoResults)
-    assert [finder.find(k, part.read(k)).scores.tolist() for k in range(2)] == [[0.25], [0.5]]
+    predictions = open_predictions(tmp_path / "found.json", part)
+    assert isinstance(predictions, CocoResults)
+    assert [predictions.find(k, part.read(k)).scores.tolist() for k in range(2)] == [[0.25], [0.5]]
 
 
 def square_result(image_id):
@@ -109,9 +109,9 @@ def square_result(image_id):
 
 
 def test_a_folder_holds_label_maps(source, tmp_path):
-    finder = open_predictions(tmp_path / "data" / "labels", source)
-    assert isinstance(finder, LabelMapFinder)
-    assert (len(finder.find(0, source.read(0))), finder.class_names) == (2, ())
+    predictions = open_predictions(tmp_path / "data" / "labels", source)
+    assert isinstance(predictions, LabelMapPredictions)
+    assert (len(predictions.find(0, source.read(0))), predictions.class_names) == (2, ())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 from seriatim.core.instances import Instances
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source
-from seriatim.evaluation.evaluate import evaluate_found
+from seriatim.evaluation.evaluate import evaluate_predictions
 from seriatim.evaluation.report import MISSED, RIGHT, WRONG, choose_images, draw_image, render_report, show_images
 
 from ..conftest import paint_discs
@@ -48,7 +48,7 @@ class PredictionSource:
 
 
 def report(source, protocols=("nuclei", "sds"), facts=None):
-    found = evaluate_found(PredictionSource(), source, list(protocols), num_resamples=50, keep=True)
+    found = evaluate_predictions(PredictionSource(), source, list(protocols), num_resamples=50, keep=True)
     return found, render_report(found, facts or {"data": "discs", "model": "four"}, show_images(found, source)).decode()
 
 

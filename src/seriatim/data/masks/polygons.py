@@ -14,7 +14,6 @@ from seriatim.core import rle
 from seriatim.core.errors import DataError
 from seriatim.core.shapes import Box, Size
 from seriatim.data.readers.json_values import describe
-from seriatim.data.run_lengths import read_runs
 
 MAX_SIDES_OUTSIDE = 10
 """How far from the image a corner may lie, in lengths of the image's longer side."""
@@ -88,7 +87,7 @@ def rasterise_polygons(polygons: list[Corners], size: Size) -> tuple[Box, Bool[n
     parts: Any = polygons  # its stubs know neither arrays nor lists of polygons
     codes: Any = mask_api.frPyObjects(parts, *size)
     code: Any = mask_api.merge(codes) if len(codes) > 1 else codes[0]
-    return rle.decode({"size": list(size), "counts": read_runs(code["counts"].decode())})
+    return rle.decode({"size": list(size), "counts": rle.read_runs(code["counts"].decode())})
 
 
 def _corners(polygon: Any, number: int, size: Size) -> Corners:

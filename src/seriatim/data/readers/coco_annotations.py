@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Int64
 
 from seriatim.core import rle
 from seriatim.core.errors import DataError
@@ -20,7 +20,6 @@ from seriatim.core.shapes import Box, Size
 from seriatim.data.masks.polygons import Corners, Extent, check_polygons, rasterise_polygons
 from seriatim.data.problems import FileProblems
 from seriatim.data.readers.json_values import describe, finite_number, is_integer
-from seriatim.data.run_lengths import measure_codes, measure_runs, plain_runs, read_runs
 
 BOX_TOLERANCE = (2.0, 0.05)
 """How far an edge of a bbox may lie from the mask's: the larger of so many pixels and this share of the mask's longer side."""
@@ -118,9 +117,9 @@ class AnnotationChecker:
             sizes.append(size)
             num_characters += len(code)
             if num_characters > MAX_CHARACTERS_AT_ONCE:
-                _fill(verdicts, places, measure_codes(texts, sizes))
+                _fill(verdicts, places, rle.measure_codes(texts, sizes))
                 places, texts, sizes, num_characters = [], [], [], 0
-        _fill(verdicts, places, measure_codes(texts, sizes))
+        _fill(verdicts, places, rle.measure_codes(texts, sizes))
         return verdicts
 
     def _compressed_code(self, raw: Any) -> tuple[str | None, Size | None]:
@@ -214,8 +213,8 @@ def check_segmentation(raw: Any, size: Size, verdict: Verdict = None) -> tuple[S
         counts = raw.get("counts")
         if not isinstance(counts, str):
             runs = plain_runs(counts)
-            return runs, measure_runs(runs, size), []
-        verdict = verdict if verdict is not None else measure_codes([counts], [size])[0]
+            return runs, rle.measure_runs(runs, size), []
+        verdict = verdict if verdict is not None else rle.measure_codes([counts], [size])[0]
         if isinstance(verdict, str):
             raise DataError(f"run-length code: {verdict}")
         return counts, verdict, []
@@ -273,10 +272,26 @@ def draw_all(annotations: Sequence[Annotation], size: Size, log: FileProblems) -
     return drawn
 
 
+def plain_runs(counts: Any) -> Int64[np.ndarray, " runs"]:
+    """The numbers of a code that is not compressed.
+
+    Raises:
+        DataError: if it is no list of integers of 33 bits.
+    """
+    if not isinstance(counts, list):
+        raise DataError(f"run-length code: expected counts, a text or a list, got {describe(counts)}")
+    strangers = set(map(type, counts)) - {int}
+    if strangers:
+        raise DataError(f"run-length code: holds {min(kind.__name__ for kind in strangers)} where integers belong")
+    if counts and max(map(abs, counts)) >= 2**33:
+        raise DataError("run-length code: holds a number beyond 33 bits")
+    return np.array(counts, dtype=np.int64)
+
+
 def _draw(segmentation: Segmentation, size: Size) -> tuple[Box, Bool[np.ndarray, "box_height box_width"]]:
     if isinstance(segmentation, list):
         return rasterise_polygons(segmentation, size)
-    runs = read_runs(segmentation) if isinstance(segmentation, str) else segmentation
+    runs = rle.read_runs(segmentation) if isinstance(segmentation, str) else segmentation
     return rle.decode({"size": list(size), "counts": runs})
 
 

@@ -5,7 +5,8 @@ import pytest
 from pycocotools import mask as mask_api
 
 from seriatim.core.errors import DataError
-from seriatim.data.run_lengths import measure_codes, measure_runs, plain_runs, read_runs
+from seriatim.core.rle import decode, encode, measure_codes, measure_runs, read_counts, read_runs
+from seriatim.data.readers.coco_annotations import plain_runs
 
 
 def random_masks(rng, num):
@@ -99,3 +100,28 @@ def test_every_fault_of_plain_counts_is_named(counts, reason):
 
 def test_runs_of_no_pixels_between_others_do_no_harm():
     assert measure_runs(plain_runs([0, 0, 1, 2, 0, 0, 5]), (4, 2)) == (1, 0, 3, 1)
+
+
+def test_many_codes_compressed_and_plain_are_read_in_one_go():
+    masks = list(random_masks(np.random.default_rng(5), 40))
+    texts = [mask_api.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"] for mask in masks]
+    plain = [plain_counts(mask) for mask in masks]
+    mixed = [text if place % 3 else counts for place, (text, counts) in enumerate(zip(texts, plain, strict=True))]
+    for codes in (texts, [text.decode() for text in texts], plain, mixed):
+        values, lengths = read_counts(codes, "masks")
+        assert values.tolist() == [count for counts in plain for count in counts]
+        assert lengths.tolist() == [len(counts) for counts in plain]
+
+
+@pytest.mark.parametrize("bad", ["", "4X", b"\xff", [1.5], [[1]], None, 7])
+def test_the_code_that_cannot_be_read_is_named(bad):
+    with pytest.raises(DataError, match=r"masks\[1\]"):
+        read_counts(["44", bad], "masks")
+
+
+def test_a_mask_of_noise_comes_back_however_long_its_code():
+    mask = np.indices((2100, 2000)).sum(axis=0) % 2 == 0
+    code = encode((0, 0, 2100, 2000), mask, (2100, 2000))
+    box, back = decode(code)
+    assert box == (0, 0, 2100, 2000)
+    assert (back == mask).all()
