@@ -26,7 +26,7 @@ class Splits(NamedTuple):
 
 
 def open_splits(config: DataConfig) -> Splits:
-    """The parts that a recipe names, without reading a image.
+    """The parts that a recipe names, without reading an image.
 
     Raises:
         DataError: if a source is missing or too small.
@@ -77,7 +77,7 @@ def _listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A image that cannot be read, or has none of the classes asked for.
+    """An image that cannot be read, or has none of the classes asked for.
 
     Attributes:
         part: training or validation.
@@ -95,7 +95,7 @@ class LeftOut:
 def check_images(splits: Splits) -> list[LeftOut]:
     """What cannot be used of the images to train on and to watch; what is damaged is named in a warning. Generated images need no check.
 
-    Where only the objects of some classes are kept, a image without any is of no use either.
+    Where only the objects of some classes are kept, an image without any is of no use either.
 
     Raises:
         DataError: if more than 10 % cannot be read, no image to train on holds an object, or none to watch one of the classes.
@@ -140,7 +140,7 @@ def without(splits: Splits, left_out: Sequence[LeftOut]) -> Splits:
     """The parts without the images that cannot be used.
 
     Raises:
-        DataError: if a image that was left out is no longer at its place, since the data are then others.
+        DataError: if an image that was left out is no longer at its place, since the data are then others.
     """
     parts: dict[str, Source] = {"training": splits.training, "validation": splits.validation}
     gone: dict[str, set[int]] = {name: set() for name in parts}
