@@ -11,7 +11,7 @@ from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.contact_sheet import sequence_sheet
 from seriatim.evaluation.evaluate import evaluate_model
-from seriatim.evaluation.predictions import ModelFinder
+from seriatim.evaluation.predictions import ModelPredictions
 from seriatim.inference.model_folder import ModelDescription, ModelSettings, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.models.interface import TrainingContext
@@ -96,7 +96,7 @@ def write_samples(path: Path, predictor: Predictor, source: Source, count: int =
         count: maximum number of images.
     """
     samples = [source.read(index) for index in range(min(count, len(source)))]
-    finder = ModelFinder(predictor)
+    finder = ModelPredictions(predictor)
     write_atomically(path, sequence_sheet((one, finder.find(index, one)) for index, one in enumerate(samples)))
 
 
