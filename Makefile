@@ -5,12 +5,14 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3 python,$(shel
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+QUICK := core data metrics losses
 
-.PHONY: help demo test check format tables clean
+.PHONY: help demo quick test check format tables clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    segment sample images, into demo/"
+	@echo "make quick   run the tests of $(QUICK) in under a minute, the slowest left out"
 	@echo "make test    run the tests"
 	@echo "make check   check format, style, types and the layers of the rooms"
 	@echo "make format  format the code"
@@ -18,13 +20,16 @@ help:
 	@echo "make clean   remove .venv, demo/ and caches"
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or 3.12; found none (or say: make PYTHON=/path/to/python3.11)" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or 3.12; found none (or give: make PYTHON=/path/to/python3.11)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py --out demo
+
+quick: $(READY)
+	$(BIN)/python -m pytest -q -m 'not not_quick and not slow and not gpu' $(QUICK:%=tests/unit/%) $(QUICK:%=src/seriatim/%)
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -83,6 +83,6 @@ class ConvLSTM(nn.Module):
             gates = self.changing(inputs)
         gates += constant_gates
         sigmoids, candidate = gates.split((3 * self.hidden_channels, self.hidden_channels), dim=1)
-        enter, keep, show = sigmoids.sigmoid().chunk(3, dim=1)
-        cell = torch.addcmul(keep * state.cell, enter, candidate.tanh())
-        return ConvLSTMState(show * cell.tanh(), cell)
+        input_gate, forget_gate, output_gate = sigmoids.sigmoid().chunk(3, dim=1)
+        cell = torch.addcmul(forget_gate * state.cell, input_gate, candidate.tanh())
+        return ConvLSTMState(output_gate * cell.tanh(), cell)

@@ -52,7 +52,7 @@ class Annotation:
         segmentation: of its mask.
         score: in 0..1; 1 of truth.
         stated_area: pixels as the file states them; None where it states none, or nonsense.
-        most_pixels: of the box that its mask takes in the memory, at the most.
+        most_pixels: at most, of the box that its mask takes in memory.
     """
 
     item: str

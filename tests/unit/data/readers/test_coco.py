@@ -1,4 +1,4 @@
-"""Kind coco: what a right file gives; `test_coco_hostile` has the wrong ones."""
+"""Kind coco: what an intact file gives; `test_coco_header` and `test_coco_annotations` have the damaged ones."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from seriatim.data.readers.coco import CocoSource
 from seriatim.data.readers.coco_header import image_size
 from seriatim.data.source import Source
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "coco-subset"
+REAL = Path(__file__).parents[5] / "shared" / "data" / "coco-subset"
 
 HEIGHT, WIDTH = 6, 8
 

@@ -1,4 +1,4 @@
-"""Kind coco on 2,000 generated annotations, half of them hostile; `test_coco_broken` has files broken by hand.
+"""Kind coco on 2,000 generated annotations, half of them hostile; `test_coco_header` has files broken by hand.
 
 Every generated annotation knows whether it is good, what of it must be read, and whether it must be listed.
 """
