@@ -167,16 +167,16 @@ def sigint_raises():
 @pytest.mark.usefixtures("sigint_raises")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_call_with_what_is_done_written(run, images, model, tmp_path, monkeypatch, number, code):
-    predict = Predictor.predict
+    predict = Predictor.predict_values
 
-    def stopped_at_the_third(self, image, progress=None):
+    def stopped_at_the_third(self, image, progress=None, boxes=None):
         stopped_at_the_third.calls += 1
         if stopped_at_the_third.calls == 3:
             signal.raise_signal(number)
-        return predict(self, image, progress)
+        return predict(self, image, progress, boxes)
 
     stopped_at_the_third.calls = 0
-    monkeypatch.setattr(Predictor, "predict", stopped_at_the_third)
+    monkeypatch.setattr(Predictor, "predict_values", stopped_at_the_third)
     got, _, stderr = run("segment", images, "--model", model, "--out", tmp_path / "out")
     assert got == code
     assert "Traceback" not in stderr

@@ -9,7 +9,7 @@ import torch
 
 from seriatim.core.batch import Batch
 from seriatim.models.interface import TrainingContext
-from seriatim.models.ris import RIS, RISConfig, RISObjectiveConfig, RISOutput, objective
+from seriatim.models.ris import RIS, RISConfig, RISObjectiveConfig, RISOutput, StepOutput, objective
 from seriatim.nn.spatial_inhibition import SpatialInhibition, log_softmax_over_pixels
 
 # --- eq. 1: the stacked ConvLSTMs ---------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_pixels_to_ignore_count_neither_in_prediction_nor_in_truth():
 
 def test_the_terms_are_means_over_the_images_of_a_batch():
     one, other = output_of(PROBS, SCORES), output_of(PROBS, SCORES)
-    both = RISOutput(*(torch.cat((getattr(one, n), getattr(other, n))) for n in list(one.__dataclass_fields__)[:5]))
+    both = RISOutput(*(torch.cat((getattr(one, n), getattr(other, n))) for n in StepOutput._fields))
     labels = torch.cat((LABELS, torch.zeros_like(LABELS)))
     terms = objective(both, labels, torch.tensor([2, 0]), RISObjectiveConfig())
     assert terms["mask"].item() == pytest.approx(-sum(IOUS) / 2, abs=1e-5)

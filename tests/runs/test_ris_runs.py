@@ -182,7 +182,7 @@ def run_of(folder):
             "model": {"name": "ris", "config": {"channels": 6, "stride": 4, "depth": 1, "max_steps": 2}},
             "optimizer": {"learning_rate": 0.5, "schedule": "plateau", "plateau_patience": 1, "clip_value": 5.0},
             "stages": [
-                {"name": "a", "iterations": 3, "encoder_learning_rate": 0.0, "curriculum": {"patience": 3}},
+                {"name": "a", "iterations": 3, "group_learning_rates": {"encoder": 0.0}, "curriculum": {"patience": 3}},
                 {"name": "b", "iterations": 4, "learning_rate": 0.2},
             ],
             "validation": {"every": 1, "num_batches": 1},

@@ -38,6 +38,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
     recipe: options.RecipeOption = None,
     part: options.PartOption = options.Part.test,
+    boxes: options.BoxesOption = None,
     limit: options.LimitOption = None,
     device: options.DeviceOption = "auto",
     crf: options.CrfOption = False,
@@ -51,6 +52,7 @@ def evaluate(
     from seriatim.cli.progress import ProgressBar
     from seriatim.core.errors import ConfigError
     from seriatim.core.provenance import Start, command_line
+    from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
     from seriatim.evaluation.evaluate import evaluate_predictions
     from seriatim.metrics.protocols import check_protocol
 
@@ -63,6 +65,8 @@ def evaluate(
     for name in protocols:
         check_protocol(name)
     source = options.open_images(data, recipe, part, limit)
+    if boxes is not None:
+        source = WithBoxes(source, BoxFile(boxes, source))
     started = Start()
     found = options.open_prediction_source(model, predictions, source, device, threads, crf)
     with ProgressBar(len(source)) as progress:

@@ -79,6 +79,15 @@ RecipeOption = Annotated[
 
 PartOption = Annotated[Part, typer.Option(help="With --recipe: which part.")]
 
+BoxesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Detections or proposals for a model that takes boxes: COCO results, FILE.json.",
+        show_default=False,
+    ),
+]
+
 LimitOption = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Take only the first N images.", show_default=False)
 ]

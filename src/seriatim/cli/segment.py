@@ -12,6 +12,7 @@ from seriatim.cli import options
 from seriatim.results.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 
 if TYPE_CHECKING:
+    from seriatim.data.readers.coco_boxes import BoxFile
     from seriatim.inference.predictor import Predictor
     from seriatim.results.folder import ResultFolder
 
@@ -33,6 +34,7 @@ def segment(
             help=f"Formats to write, separated by commas: {'; '.join(f'{name} ({entry.summary})' for name, entry in FORMATS.items())}.",
         ),
     ] = ",".join(DEFAULT_FORMATS),
+    boxes: options.BoxesOption = None,
     device: options.DeviceOption = "auto",
     crf: options.CrfOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout as JSON.")] = False,
@@ -44,6 +46,7 @@ def segment(
     formats.
     """
     from seriatim.core.errors import ImageError
+    from seriatim.data.readers.coco_boxes import BoxFile
     from seriatim.inference.zoo import DEFAULT_MODEL, find_model_folder
     from seriatim.results.folder import ResultFolder
     from seriatim.results.inputs import find_images, output_stems
@@ -58,7 +61,8 @@ def segment(
         )
     predictor = options.load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf)
     results = ResultFolder(out, chosen, predictor.class_names)
-    failed = _segment_all(predictor, files, output_stems(files, out), results)
+    boxes_of = None if boxes is None else BoxFile(boxes, class_names=predictor.class_names)
+    failed = _segment_all(predictor, files, output_stems(files, out), results, boxes_of)
     if as_json:
         counts = [{"file": one.file, "count": one.count, "seconds": round(one.seconds, 3)} for one in results.results]
         typer.echo(
@@ -73,12 +77,16 @@ def segment(
 
 
 def _segment_all(
-    predictor: "Predictor", files: list[Path], stems: list[str], results: "ResultFolder"
+    predictor: "Predictor",
+    files: list[Path],
+    stems: list[str],
+    results: "ResultFolder",
+    boxes_of: "BoxFile | None",
 ) -> dict[str, str]:
     """Segment each image; returns the reason for each that failed. Finished images are written even if the call is stopped."""
     from seriatim.cli.progress import ProgressBar
     from seriatim.core.errors import FormatLimitError, ImageError
-    from seriatim.data.images import read_pixels
+    from seriatim.data.images import read_pixels, to_float_image
 
     failed: dict[str, str] = {}
     try:
@@ -87,7 +95,8 @@ def _segment_all(
                 started = time.perf_counter()
                 try:
                     pixels = read_pixels(file)
-                    instances = predictor.predict(pixels, progress.tiles)
+                    boxes = None if boxes_of is None else boxes_of.for_image(file)
+                    instances = predictor.predict_values(to_float_image(pixels, str(file)), progress.tiles, boxes)
                 except (ImageError, MemoryError) as error:
                     failed[str(file)] = str(error) or "too large for the memory"
                     _say(failed[str(file)])

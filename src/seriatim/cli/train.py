@@ -1,4 +1,4 @@
-"""`seriatim train`: a recipe, by name or file, into a run folder; again with --resume after any interruption."""
+"""`seriatim train`: carry out a recipe in a run folder, or resume it there after an interruption."""
 
 import signal
 import sys
@@ -16,17 +16,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe that ships, or a TOML file.", show_default=False)
+        str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a TOML file.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder.", show_default=False)],
     settings: SettingsOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     device: DeviceOption = "auto",
 ) -> int:
     """Train a network by a recipe.
 
-    The run folder holds config.toml, environment.json, metrics.jsonl, checkpoints/, samples/ and model/, the best weights so far, which
-    `seriatim segment --model RUN` takes at any time. SIGTERM and SIGINT write a checkpoint first.
+    The run folder holds config.toml, environment.json, metrics.jsonl, checkpoints/, samples/ and model/ with the best weights so far, which
+    `seriatim segment --model RUN` can use at any time. SIGTERM and SIGINT write a checkpoint first.
     """
     from seriatim.core.errors import StoppedBySignal
     from seriatim.training.loop import train as run
@@ -37,19 +37,19 @@ def train(
         try:
             folder = run(loaded, out, resume=resume, watch=progress.show, device=device)
         except StoppedBySignal as stop:
-            sys.stderr.write(f"seriatim: stopped by {signal.Signals(stop.number).name}; go on with --resume\n")
+            sys.stderr.write(f"seriatim: stopped by {signal.Signals(stop.number).name}; continue with --resume\n")
             return 128 + stop.number
     typer.echo(str(folder.model))
     return 0
 
 
 class TrainingProgress:
-    """Losses, speed and the time that is left: a bar where stderr is a terminal, a line now and then where it is not."""
+    """Shows losses and the remaining time: as a bar if stderr is a terminal, otherwise as a line every few iterations."""
 
     def __init__(self, total: int, every: int = 50) -> None:
         """
         Args:
-            total: iterations of the whole run, at the most.
+            total: maximum number of iterations of the run.
             every: iterations between two lines without a terminal.
         """
         self.total = total
@@ -57,24 +57,12 @@ class TrainingProgress:
         self._recent: deque[float] = deque(maxlen=50)
         self._bar: Any = None
         if sys.stderr.isatty():
+            from rich import progress as bars
             from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
 
-            columns = (
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-            )
-            self._bar = Progress(*columns, console=Console(stderr=True))
+            times = (bars.TimeElapsedColumn(), bars.TimeRemainingColumn())
+            columns = (bars.BarColumn(), bars.MofNCompleteColumn(), *times, bars.TextColumn("{task.description}"))
+            self._bar = bars.Progress(*columns, console=Console(stderr=True))
             self._task = self._bar.add_task("", total=total)
 
     def __enter__(self) -> "TrainingProgress":
@@ -87,11 +75,11 @@ class TrainingProgress:
             self._bar.stop()
 
     def show(self, state: Any, losses: dict[str, float]) -> None:
-        """Called after every iteration.
+        """Show an iteration.
 
         Args:
             state: the run's counters.
-            losses: of the iteration, by name; `total` among them.
+            losses: of the iteration, by name, with `total`.
         """
         self._recent.append(losses["total"])
         mean = sum(self._recent) / len(self._recent)

@@ -41,14 +41,13 @@ class Config(BaseModel):
 def _first_problem(cls: type[BaseModel], error: ValidationError, where: str) -> str:
     problem = error.errors()[0]
     path = [str(part) for part in problem["loc"]]
-    prefix = f"{where}: " if where else ""
-    key = ".".join(path)
+    prefix = "".join(f"{place}: " for place in (where, ".".join(path)) if place)
     if problem["type"] == "extra_forbidden":
-        return f"{prefix}{key}: unknown key{did_you_mean(path[-1], _fields_at(cls, path[:-1]))}"
+        return f"{prefix}unknown key{did_you_mean(path[-1], _fields_at(cls, path[:-1]))}"
     if problem["type"] == "value_error":  # raised by our own validators, whose messages already say what they got
-        return f"{prefix}{key}: {problem['msg'].removeprefix('Value error, ')}"
+        return f"{prefix}{problem['msg'].removeprefix('Value error, ')}"
     got = "" if problem["type"] == "missing" else f" (got: {problem['input']!r})"
-    return f"{prefix}{key}: {problem['msg']}{got}"
+    return f"{prefix}{problem['msg']}{got}"
 
 
 def _fields_at(cls: type[BaseModel], path: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@
     ├── CheckpointError                       weights or a checkpoint that are damaged or do not fit
     ├── FileWriteError (also OSError)         a file that could not be written
     ├── FormatLimitError                      objects that an output format cannot hold
-    ├── TrainingDivergedError                 a loss that is no longer a number
+    ├── TrainingDivergedError                 a loss that is not finite
     └── MissingExtraError (also ImportError)  an optional package that is not installed
 
     StoppedBySignal                           no error: training stopped because the process was asked to
@@ -54,7 +54,7 @@ class FormatLimitError(SeriatimError):
 
 
 class TrainingDivergedError(SeriatimError):
-    """A loss that is no longer a number."""
+    """A loss that is not finite."""
 
 
 class MissingExtraError(SeriatimError, ImportError):

@@ -51,9 +51,9 @@ class ModelPredictions:
         self.class_names: tuple[str, ...] = tuple(predictor.class_names)
 
     def find(self, index: int, sample: Sample) -> Instances:
-        """The objects of the image."""
+        """What the model finds in the image, from the boxes of the sample where it has some."""
         del index
-        return self._predictor.predict_values(sample.image)
+        return self._predictor.predict_values(sample.image, boxes=sample.boxes)
 
 
 class LabelMapPredictions:

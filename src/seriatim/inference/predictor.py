@@ -135,8 +135,10 @@ class Predictor:
             ShapeError: if an array is no image, or points or boxes are none.
             ConfigError: if the model takes no points or boxes, or needs boxes.
         """
-        return self.predict_values(to_values(image), progress, _prompts(points, boxes, box_scores, box_classes))
+        found = None if boxes is None else Boxes.of(boxes, box_scores, box_classes)
+        return self.predict_values(to_values(image), progress, found, points)
 
+    # The signature is that of `predict`, written out so that a reader and an editor see what it takes.
     def stream(
         self,
         image: ImageInput,
@@ -160,16 +162,19 @@ class Predictor:
             box_scores: as for `predict`.
             box_classes: as for `predict`.
         """
-        return self._stream(to_values(image), progress, _prompts(points, boxes, box_scores, box_classes))
+        found = None if boxes is None else Boxes.of(boxes, box_scores, box_classes)
+        return self._stream(to_values(image), progress, _prompts(found, points))
 
     def predict_values(
         self,
         image: Float32[np.ndarray, "channels height width"],
         progress: Progress | None = None,
-        prompts: ImagePrompts | None = None,
+        boxes: Boxes | None = None,
+        points: ArrayLike | None = None,
     ) -> Instances:
-        """The objects of an image as data sets hold it: values in 0..1, channels first, not yet prepared."""
-        return Instances((image.shape[1], image.shape[2]), self._stream(image, progress, prompts))
+        """The objects of an image as data sets hold it: values in 0..1, channels first, not yet prepared; the rest as for `predict`."""
+        size = (image.shape[1], image.shape[2])
+        return Instances(size, self._stream(image, progress, _prompts(boxes, points)))
 
     def prepared(
         self, values: Float32[np.ndarray, "channels height width"]
@@ -333,14 +338,11 @@ def to_values(image: ImageInput) -> Float32[np.ndarray, "channels height width"]
     raise ShapeError(f"image: expected a path, a Pillow image or a numpy array, got {type(image).__name__}")
 
 
-def _prompts(
-    points: ArrayLike | None, boxes: ArrayLike | None, scores: ArrayLike | None, classes: ArrayLike | None
-) -> ImagePrompts | None:
-    if points is None and boxes is None:
+def _prompts(boxes: Boxes | None, points: ArrayLike | None) -> ImagePrompts | None:
+    if boxes is None and points is None:
         return None
     return ImagePrompts(
-        Boxes.none() if boxes is None else Boxes.of(boxes, scores, classes),
-        np.zeros((0, 2)) if points is None else _points(points),
+        Boxes.none() if boxes is None else boxes, np.zeros((0, 2)) if points is None else _points(points)
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -27,7 +27,7 @@ from seriatim.core.instances import Instance
 from seriatim.losses.matching import match_steps, reduce_steps, steps_of_targets
 from seriatim.losses.stopping import stop_costs
 from seriatim.models import guidance, sequential
-from seriatim.models.guidance_training import dense_losses, lead
+from seriatim.models.guidance_training import dense_losses
 from seriatim.models.interface import TrainingContext
 from seriatim.nn.convlstm import ConvLSTM, ConvLSTMState
 from seriatim.nn.encoders import Encoder
@@ -124,23 +124,21 @@ class StepOutput(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RISOutput:
-    """Output of a whole sequence; `maps`, `targets` and `counted` only with guidance."""
+class RISOutput(sequential.SequenceOutput):
+    """Raw output of a whole sequence."""
 
     mask_probs: Float[Tensor, "batch steps height width"]
     confidence_logits: Float[Tensor, "batch steps"]
     seed_left: Float[Tensor, "batch steps"]
     response: Float[Tensor, "batch steps map_height map_width"]
     inhibited_logits: Float[Tensor, "batch steps map_height map_width"]
-    maps: guidance.DenseMaps | None = None
-    targets: Int[Tensor, "batch steps"] | None = None
-    counted: Bool[Tensor, "batch steps"] | None = None
 
 
 class RIS(sequential.SequentialModel[RISConfig]):
     """The network of Fig. 1."""
 
     stages = ("response", "inhibited_logits")
+    output = RISOutput
 
     def __init__(self, config: RISConfig) -> None:
         """
@@ -233,12 +231,6 @@ class RIS(sequential.SequentialModel[RISConfig]):
         )
         return output, State(cells, occupancy)
 
-    def forward(self, images: Float[Tensor, "batch channels height width"], num_steps: int) -> RISOutput:
-        """A sequence of `num_steps` steps, none left out."""
-        memory = self.encode(images)
-        steps = self.unroll(memory, len(images), num_steps)
-        return RISOutput(*steps, maps=None if memory.guidance is None else memory.guidance.maps)
-
     def losses(
         self, batch: Batch, weights: RISObjectiveConfig, context: TrainingContext
     ) -> dict[str, Float[Tensor, ""]]:
@@ -252,10 +244,7 @@ class RIS(sequential.SequentialModel[RISConfig]):
         """
         num_targets = (batch.classes > 0).sum(dim=1)
         if self.config.guidance is not None:
-            memory = self.encode(batch.images)
-            assert memory.guidance is not None
-            led = lead(self, memory, batch.labels, context.generator, self.config.guidance.teacher_objects)
-            output = RISOutput(*led.steps, maps=memory.guidance.maps, targets=led.targets, counted=led.counted)
+            output = self.forward_led(batch, context.generator, self.config.guidance)
         else:
             num_steps = int(num_targets.max()) + 2
             output = self(batch.images, min(num_steps, context.num_objects or num_steps))

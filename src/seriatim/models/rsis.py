@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,7 +28,7 @@ from seriatim.core.instances import Instance
 from seriatim.losses.matching import MatchedSteps, match_steps, reduce_steps, steps_of_targets
 from seriatim.losses.stopping import stop_costs
 from seriatim.models import guidance, sequential
-from seriatim.models.guidance_training import dense_losses, lead
+from seriatim.models.guidance_training import dense_losses
 from seriatim.models.interface import TrainingContext
 from seriatim.nn.convlstm import ConvLSTM, ConvLSTMState
 from seriatim.nn.encoders import Encoder, TopDownPathway
@@ -133,22 +133,20 @@ class StepOutput(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RSISOutput:
-    """Raw output of a whole sequence; `maps`, `targets` and `counted` only with guidance."""
+class RSISOutput(sequential.SequenceOutput):
+    """Raw output of a whole sequence."""
 
     mask_logits: Float[Tensor, "batch steps height width"]
     class_logits: Float[Tensor, "batch steps classes"]
     stop_logits: Float[Tensor, "batch steps"]
     seed_left: Float[Tensor, "batch steps"]
-    maps: guidance.DenseMaps | None = None
-    targets: Int[Tensor, "batch steps"] | None = None
-    counted: Bool[Tensor, "batch steps"] | None = None
 
 
 class RSIS(sequential.SequentialModel[RSISConfig]):
     """The network of Fig. 2."""
 
     stages = ("mask_logits",)
+    output = RSISOutput
 
     def __init__(self, config: RSISConfig) -> None:
         """
@@ -276,12 +274,6 @@ class RSIS(sequential.SequentialModel[RSISConfig]):
         seed_left = torch.ones_like(stop_logits, dtype=torch.float32) if look is None else look.seed_left
         return StepOutput(mask_logits, _full_precision(class_logits), stop_logits, seed_left), State(cells, occupancy)
 
-    def forward(self, images: Float[Tensor, "batch channels height width"], num_steps: int) -> RSISOutput:
-        """A sequence of `num_steps` steps, none left out."""
-        memory = self.encode(images)
-        steps = self.unroll(memory, len(images), num_steps)
-        return RSISOutput(*steps, maps=None if memory.guidance is None else memory.guidance.maps)
-
     def losses(
         self, batch: Batch, weights: RSISObjectiveConfig, context: TrainingContext
     ) -> dict[str, Float[Tensor, ""]]:
@@ -293,10 +285,7 @@ class RSIS(sequential.SequentialModel[RSISConfig]):
             context: the curriculum's number of objects, not used with guidance, whose teacher leads through all; and randomness.
         """
         if self.config.guidance is not None:
-            memory = self.encode(batch.images)
-            assert memory.guidance is not None
-            led = lead(self, memory, batch.labels, context.generator, self.config.guidance.teacher_objects)
-            output = RSISOutput(*led.steps, maps=memory.guidance.maps, targets=led.targets, counted=led.counted)
+            output = self.forward_led(batch, context.generator, self.config.guidance)
         else:
             most = max(int((batch.classes > 0).sum(dim=1).max()), 1)
             num_steps = min(most, self.config.max_steps, context.num_objects or most)

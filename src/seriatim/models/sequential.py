@@ -6,18 +6,20 @@ An image whose sequence has ended leaves the batch.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from seriatim.core.batch import Prompts, select_images
+from seriatim.core.batch import Batch, Prompts, select_images
 from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance
-from seriatim.models.guidance import GuidanceConfig, cells_at, predicted_diameters
+from seriatim.models.guidance import DenseMaps, GuidanceConfig, cells_at, predicted_diameters
+from seriatim.models.guidance_training import lead
 from seriatim.models.interface import DiameterEstimator, Found, Model, ModelConfig
 
 Fate = Literal["kept", "no seed is left", "score below the threshold", "no pixel in the mask", "mask too small"]
@@ -59,6 +61,21 @@ class SequentialOutput(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceOutput:
+    """What guidance adds to the output of a whole sequence.
+
+    Attributes:
+        maps: with guidance, the dense maps.
+        targets: where a teacher led, the object that each step stands for, from 0; -1 for none.
+        counted: where a teacher led, False where a step is left out of the loss.
+    """
+
+    maps: DenseMaps | None = None
+    targets: Int[Tensor, "batch steps"] | None = None
+    counted: Bool[Tensor, "batch steps"] | None = None
+
+
 SequentialConfigT = TypeVar("SequentialConfigT", bound=SequentialConfig)
 
 
@@ -67,6 +84,9 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
 
     stages: ClassVar[tuple[str, ...]]
     """Fields of a step's output that show the way from the state to the mask."""
+
+    output: ClassVar[type[SequenceOutput]]
+    """Class of the output of a whole sequence: the fields of a step's output, each stacked along a second axis."""
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Any:
@@ -88,20 +108,28 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
     def features_read(self, memory: Any, images: Float[Tensor, "batch channels height width"]) -> Tensor:
         """The features that every step reads, for looking at."""
 
-    def unroll(self, memory: Any, batch: int, num_steps: int) -> list[Tensor]:
-        """The fields of `num_steps` outputs, each stacked along a second axis; no step is left out.
+    def forward(self, images: Float[Tensor, "batch channels height width"], num_steps: int) -> Any:
+        """The `output` of a sequence of `num_steps` steps, none left out."""
+        memory = self.encode(images)
+        state = self.initial_state(memory, len(images))
+        steps = []
+        for _ in range(num_steps):
+            step, state = self.step(memory, state)
+            steps.append(step)
+        stacked = [torch.stack(parts, dim=1) for parts in zip(*steps, strict=True)]
+        return self.output(*stacked, maps=None if memory.guidance is None else memory.guidance.maps)
+
+    def forward_led(self, batch: Batch, generator: torch.Generator, settings: GuidanceConfig) -> Any:
+        """The `output` of a sequence that a teacher leads through the objects of a batch.
 
         Args:
-            memory: of the images.
-            batch: number of images.
-            num_steps: length of the sequence.
+            batch: images and truth.
+            generator: the teacher's source of randomness.
+            settings: of the guidance.
         """
-        state = self.initial_state(memory, batch)
-        outputs = []
-        for _ in range(num_steps):
-            output, state = self.step(memory, state)
-            outputs.append(output)
-        return [torch.stack(parts, dim=1) for parts in zip(*outputs, strict=True)]
+        memory = self.encode(batch.images)
+        led = lead(self, memory, batch.labels, generator, settings.teacher_objects)
+        return self.output(*led.steps, maps=memory.guidance.maps, targets=led.targets, counted=led.counted)
 
     def detect(
         self, images: Float[Tensor, "batch channels height width"], prompts: Sequence[Prompts] | None = None

@@ -1,6 +1,6 @@
-"""Checkpoints: everything a run needs to go on bit for bit, in one safetensors file with a SHA-256.
+"""Checkpoints: everything that a run needs to resume with the same bits, in one safetensors file with a SHA-256.
 
-Weights, the optimizer's moments and the run's counters. Chance needs no state: crop number n and iteration i have seeds of their own.
+They hold weights, the optimizer's moments and the run's counters. Randomness needs no state: crop n and iteration i have seeds of their own.
 """
 
 import json
@@ -18,8 +18,8 @@ from seriatim.core.tensor_files import load_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
 
-KEPT = 2
-"""Checkpoints kept; the one before the last serves if the last is found damaged."""
+NUM_KEPT = 2
+"""Checkpoints kept; the second newest serves if the newest is damaged."""
 
 
 @dataclass
@@ -28,15 +28,15 @@ class RunState:
 
     Attributes:
         iteration: optimizer updates done.
-        crops_drawn: crops used, and so the number of the next.
+        crops_drawn: crops used, which is the number of the next.
         stage: index of the stage.
         stage_iteration: updates done in the stage.
-        num_objects: the curriculum's, 0 without one.
-        best_loss: lowest validation loss since the stage or the last curriculum step began.
-        stale_validations: validations since then without a better loss.
-        best_score: highest score of validation images (or minus the lowest loss), of the best model.
+        num_objects: the curriculum's; 0 without one.
+        best_loss: lowest validation loss since the start of the stage or of the last curriculum step.
+        stale_validations: validations without a better loss since then.
+        best_score: score of the best model on validation images (or minus its validation loss).
         log_bytes: length of metrics.jsonl.
-        rate_factor: what plateaus have left of the learning rates; checkpoints from before there was such a schedule lack it.
+        rate_factor: factor of the learning rates after plateaus; older checkpoints do not have it.
     """
 
     iteration: int = 0
@@ -55,7 +55,7 @@ def save_checkpoint(folder: Path, network: nn.Module, optimizer: torch.optim.Opt
     """Write the checkpoint of `state.iteration` and remove all but the newest two.
 
     Raises:
-        FileWriteError: if the disk does not take it; the older checkpoints are then intact.
+        FileWriteError: if it cannot be written; the older checkpoints are then intact.
     """
     tensors: dict[str, Tensor] = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     parameter_names = {id(parameter): name for name, parameter in network.named_parameters()}
@@ -65,7 +65,7 @@ def save_checkpoint(folder: Path, network: nn.Module, optimizer: torch.optim.Opt
                 tensors[f"optimizer.{key}.{parameter_names[id(parameter)]}"] = torch.as_tensor(value)
     path = folder / f"{state.iteration:08d}.safetensors"
     save_tensors(path, tensors, {"state": json.dumps(asdict(state))})
-    for old in checkpoints(folder)[:-KEPT]:
+    for old in checkpoints(folder)[:-NUM_KEPT]:
         old.unlink(missing_ok=True)
     return path
 
@@ -76,12 +76,12 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_newest(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> RunState | None:
-    """Put the newest intact checkpoint into network and optimizer; None if there is none at all.
+    """Restore network and optimizer from the newest intact checkpoint; None if there is no checkpoint.
 
-    A damaged newest one is named in a warning and the one before it taken.
+    If the newest is damaged, a warning names it, and the one before it is used.
 
     Raises:
-        CheckpointError: if there are checkpoints and none is intact, or they are of another network.
+        CheckpointError: if none of the checkpoints is intact, or they are of another network.
     """
     remove_temporary_files(folder)
     found = checkpoints(folder)
@@ -94,7 +94,7 @@ def load_newest(folder: Path, network: nn.Module, optimizer: torch.optim.Optimiz
         try:
             state = RunState(**json.loads(metadata["state"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: is no checkpoint of a run: {error}") from None
+            raise CheckpointError(f"{path}: is not a checkpoint of a run: {error}") from None
         _restore(path, tensors, network, optimizer)
         return state
     if found:

@@ -6,15 +6,19 @@ A recipe is the name of one that ships (`seriatim/recipes/NAME.toml`) or a path.
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from seriatim.core.config import Config, apply_overrides, read_toml
 from seriatim.core.errors import ConfigError, did_you_mean
 from seriatim.data.augment import AugmentationConfig
 from seriatim.data.preparation import PreparationConfig
 from seriatim.inference.config import InferenceConfig
+from seriatim.training.scores import NUMBERS
+
+GroupRates = dict[str, Annotated[float, Field(ge=0)]]
+"""Name of a group of parameters -> its largest learning rate."""
 
 
 class DataConfig(Config):
@@ -57,7 +61,7 @@ class ModelSection(Config):
     config: dict[str, Any] = Field(default_factory=dict)
     """The network's settings, checked by the network's own config class."""
     weights: str | None = None
-    """Weights to begin with: a model that ships, a run folder or a model folder of the same settings; None draws them by chance."""
+    """Weights to begin with: a model that ships, a run folder or a model folder of the same settings; None draws them from the seed."""
 
 
 class OptimizerConfig(Config):
@@ -66,94 +70,103 @@ class OptimizerConfig(Config):
     name: Literal["adam", "adamw"] = "adam"
     """Weight decay added to the gradient (adam) or decoupled from it (adamw)."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    """Of everything but the encoder."""
-    encoder_learning_rate: float | None = Field(default=None, ge=0)
-    """Of the encoder; None for the same."""
+    """Of all parameters, except those of groups with a rate of their own."""
+    group_learning_rates: GroupRates = Field(default_factory=dict)
+    """By name of a group of the model's parameters, such as `encoder`; 0 freezes the group with its normalisation layers."""
     weight_decay: float = Field(default=1e-6, ge=0)
     """Of all parameters."""
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    """Keep the rate, let it fall to 1 % over all stages along half a cosine, or lower it at each plateau of the validation loss."""
+    """Keep the rates, lower them to 1 % over all stages along half a cosine, or lower them at each plateau of the validation loss."""
     plateau_factor: float = Field(default=0.1, gt=0, lt=1)
-    """What a plateau multiplies the rate by (RIS Sec. 4.1: 0.1)."""
+    """Factor of the rates at a plateau (RIS Sec. 4.1: 0.1)."""
     plateau_patience: int = Field(default=3, ge=1)
     """Validations without a better loss that make a plateau."""
     plateau_floor: float = Field(default=1e-3, gt=0, le=1)
-    """Least that plateaus leave of the rate, as a factor; a new stage and a further object of the curriculum begin with the whole rate."""
+    """Smallest factor after several plateaus; a new stage and a further object of the curriculum start with the full rates."""
     warmup: int = Field(default=0, ge=0)
-    """Iterations over which the rate rises from zero."""
+    """Iterations over which the rates rise from zero."""
     clip_norm: float | None = Field(default=None, gt=0)
-    """Largest norm of the whole gradient."""
+    """Maximum norm of the whole gradient."""
     clip_value: float | None = Field(default=None, gt=0)
-    """Largest absolute value of each element of the gradient."""
+    """Maximum absolute value of each element of the gradient."""
 
 
 class CurriculumConfig(Config):
     """Few objects first, one more each time the validation loss stops falling (RSIS Sec. 4.2)."""
 
     start: int = Field(default=2, ge=1)
-    """Objects to begin with."""
+    """Objects at first."""
     patience: int = Field(default=2, ge=1)
-    """Validations without a better loss before one more object is asked for."""
+    """Validations without a better loss before one more object is added."""
 
 
 class StageConfig(Config):
-    """A part of the run with its own loss."""
+    """A part of the run with a loss of its own."""
 
     name: str
-    """What logs call it."""
+    """Its name in the log."""
     iterations: int = Field(ge=1)
-    """Optimizer updates at the most."""
+    """Maximum number of optimizer updates."""
     patience: int | None = Field(default=None, ge=1)
-    """End the stage after so many validations without a better loss; None never."""
+    """Validations without a better loss that end the stage; None for no limit."""
     weights: dict[str, Any] = Field(default_factory=dict)
     """Weights of the terms of the loss, checked by the model's objective."""
     curriculum: CurriculumConfig | None = None
-    """Number of objects, if it is to grow; without it the stage trains on all."""
+    """How the number of objects grows; without it the stage trains on all."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """In this stage instead of the optimizer's."""
-    encoder_learning_rate: float | None = Field(default=None, ge=0)
-    """In this stage instead of the optimizer's; 0 freezes the encoder, and its batch norms with it."""
+    """Replaces the optimizer's in this stage."""
+    group_learning_rates: GroupRates = Field(default_factory=dict)
+    """Replace those of the optimizer in this stage, group by group."""
     crop_size: tuple[int, int] | None = None
-    """Crops of this size in this stage instead of the augmentation's."""
+    """Replaces the augmentation's in this stage."""
     batch_size: int | None = Field(default=None, ge=1)
-    """Crops a batch in this stage."""
+    """Replaces the runtime's in this stage."""
 
 
 class ValidationConfig(Config):
-    """How the run is watched."""
+    """What is measured on the validation images, and how often."""
 
     every: int = Field(default=500, ge=1)
     """Iterations between two validations."""
     num_batches: int = Field(default=8, ge=1)
     """Validation batches for the loss."""
     num_images: int = Field(default=0, ge=0)
-    """Validation images for the protocols; 0 for none, the best weights are then those of the lowest loss."""
-    protocol: Literal["nuclei", "cvppp", "coco"] = "nuclei"
-    """Protocol of the score that picks the best weights: AP, mean over the thresholds (nuclei), SBD (cvppp), AP50 (coco)."""
+    """Validation images to score; 0 for none, the best weights are then those of the lowest loss."""
+    protocol: str = "nuclei"
+    """Protocol of the score that picks the best weights, such as nuclei (AP, mean over the thresholds), cvppp (SBD) or coco (AP50)."""
+
+    @field_validator("protocol")
+    @classmethod
+    def _has_one_number(cls, protocol: str) -> str:
+        if protocol not in NUMBERS:
+            raise ValueError(
+                f"no protocol with a single number is called {protocol!r}{did_you_mean(protocol, NUMBERS)}"
+            )
+        return protocol
 
 
 class RuntimeConfig(Config):
-    """What the machine does."""
+    """How the machine is used."""
 
     batch_size: int = Field(default=8, ge=1)
-    """Crops a batch, over all processes."""
+    """Crops in a batch, over all processes."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Arithmetic of the network."""
     num_workers: int = Field(default=0, ge=0)
-    """Processes that draw crops."""
+    """Processes that prepare crops."""
     threads: int | None = Field(default=None, ge=1)
-    """Threads of arithmetic; None leaves it to torch."""
+    """Threads for computing; None leaves the number to torch."""
     save_every: int = Field(default=200, ge=1)
     """Iterations between two checkpoints."""
     half_weights: bool = False
-    """Store the finished model in 16 bits a weight."""
+    """Store the finished model with 16 bits per weight."""
 
 
 class Recipe(Config):
     """A whole run."""
 
     seed: int = 0
-    """Of all chance: weights, crops, teacher."""
+    """Of all random generators: weights, crops, teacher."""
     data: DataConfig
     model: ModelSection
     stages: list[StageConfig] = Field(min_length=1)
@@ -164,9 +177,17 @@ class Recipe(Config):
     runtime: RuntimeConfig = RuntimeConfig()
     inference: InferenceConfig = InferenceConfig()
 
+    @model_validator(mode="after")
+    def _plateaus_are_seen(self) -> "Recipe":
+        waiting = ["optimizer.schedule: plateau"] if self.optimizer.schedule == "plateau" else []
+        waiting += [f"stages.{stage.name}.curriculum:" for stage in self.stages if stage.curriculum is not None]
+        if waiting and not self.data.num_validation and self.data.validation is None:
+            raise ValueError(f"{waiting[0]} needs validation images; set data.num_validation or data.validation")
+        return self
+
     @property
     def num_iterations(self) -> int:
-        """Of all stages, at the most."""
+        """Maximum over all stages."""
         return sum(stage.iterations for stage in self.stages)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from seriatim.core.config import read_toml, to_toml
 from seriatim.core.errors import ConfigError, DataError, FileWriteError
-from seriatim.core.files import remove_temporary_files, write_atomically
+from seriatim.core.files import make_folder, remove_temporary_files, write_atomically
 from seriatim.core.provenance import command_line, environment
 from seriatim.training.recipe import Recipe
 from seriatim.training.splits import LeftOut, Splits, check_images, without
@@ -30,24 +30,24 @@ class RunFolder:
         self.images_path = path / "images.json"
 
     def create(self, recipe: Recipe) -> None:
-        """Make the folder and write the resolved recipe and the command and environment.
+        """Make the folder and write the resolved recipe, the command and the environment.
 
         Raises:
             ConfigError: if a run is there already.
         """
         if (self.path / "config.toml").exists():
             raise ConfigError(
-                f"{self.path}: holds a run already; go on with --resume, or choose another folder with --out"
+                f"{self.path}: holds a run already; continue it with --resume, or choose another folder with --out"
             )
         for folder in (self.checkpoints, self.samples):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         facts = {"command": command_line(), **environment()}
         write_atomically(self.path / "environment.json", json.dumps(facts, indent=1).encode())
         self.log_path.touch()
         write_atomically(self.path / "config.toml", to_toml(recipe.model_dump(mode="json")).encode())
 
     def check_resumable(self, recipe: Recipe) -> None:
-        """Refuse to go on with another recipe than the run began with.
+        """Refuse to resume with another recipe than the run was started with.
 
         Raises:
             ConfigError: naming the first setting that differs.
@@ -57,18 +57,18 @@ class RunFolder:
         begun = Recipe.parse(read_toml(self.path / "config.toml"), str(self.path / "config.toml"))
         difference = _first_difference(begun.model_dump(mode="json"), recipe.model_dump(mode="json"), "")
         if difference:
-            raise ConfigError(f"{self.path}: was begun with another recipe: {difference}")
+            raise ConfigError(f"{self.path}: was started with another recipe: {difference}")
 
     def remove_temporary_files(self) -> None:
-        """Remove what a killed process left half written, anywhere in the run folder."""
+        """Remove the temporary files of a killed process from the whole run folder."""
         for folder in (self.path, self.checkpoints, self.samples, self.model):
             remove_temporary_files(folder)
 
     def usable_images(self, splits: Splits) -> Splits:
-        """The parts without damaged images; read and listed in images.json once, remembered when the run goes on.
+        """The parts without unusable images, which are listed in images.json once and left out again when the run is resumed.
 
         Raises:
-            DataError: if too many are damaged, none holds an object, or the data are others than when the run began.
+            DataError: if too many are damaged, none holds an object, or the data have changed since the run was started.
         """
         counts = {"training": len(splits.training), "validation": len(splits.validation)}
         if not self.images_path.exists():
@@ -83,11 +83,11 @@ class RunFolder:
                 f"{self.images_path}: is damaged ({error}); delete it to have the images checked again"
             ) from None
         if begun != counts:
-            raise DataError(f"{self.path}: was begun with other data: {begun} images then, {counts} now")
+            raise DataError(f"{self.path}: was started with other data: {begun} images then, {counts} now")
         return without(splits, left_out)
 
     def truncate_log(self, num_bytes: int) -> None:
-        """Cut what was logged after the checkpoint that the run goes on from."""
+        """Remove what was logged after the checkpoint that the run resumes from."""
         if self.log_path.exists() and self.log_path.stat().st_size > num_bytes:
             os.truncate(self.log_path, num_bytes)
 

@@ -1,4 +1,4 @@
-"""The images of a run: to train on, to watch, and to report; damaged ones listed and left out."""
+"""The images of a run, for training, validation and test; damaged ones are listed and left out."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from seriatim.training.recipe import DataConfig
 logger = logging.getLogger(__name__)
 
 MAX_DAMAGED = 0.1
-"""A run is refused where a larger share of the images cannot be read."""
+"""A run is refused if a larger share of the images cannot be read."""
 
 
 class Splits(NamedTuple):
@@ -26,36 +26,37 @@ class Splits(NamedTuple):
 
 
 def open_splits(config: DataConfig) -> Splits:
-    """The parts that a recipe names, without reading a image.
+    """The parts that a recipe names, without reading an image.
 
     Raises:
         DataError: if a source is missing or too small.
     """
-    source = _open(config.source, config)
-    training, validation, test = split(source, config.num_validation, config.num_test, config.split_seed)
-    return Splits(
-        training,
-        validation if config.validation is None else _open(config.validation, config),
-        test if config.test is None else _open(config.test, config),
+    training, validation, test = split(
+        _open(config.source, config.classes), config.num_validation, config.num_test, config.split_seed
     )
+    if config.validation is not None:
+        validation = _open(config.validation, config.classes)
+    if config.test is not None:
+        test = _open(config.test, config.classes)
+    return Splits(training, validation, test)
 
 
-def _open(spec: str, config: DataConfig) -> Source:
+def _open(spec: str, classes: Sequence[str] | None) -> Source:
     source = open_source(spec)
-    return source if config.classes is None else OfClasses(source, config.classes)
+    return source if classes is None else OfClasses(source, classes)
 
 
-def check_classes(splits: Splits, num_classes: int | None) -> None:
-    """Refuse a network that tells apart another number of classes than the images have, and parts of several classes that differ in them.
+def check_classes(splits: Splits, num_classes: int) -> None:
+    """Refuse a network with another number of classes than the images, and parts whose classes differ.
 
     Args:
         splits: the images.
-        num_classes: `model.config.num_classes`; None where the network knows no classes.
+        num_classes: `model.config.num_classes`; 0 where the network tells no classes apart.
 
     Raises:
         ConfigError: naming the number, or the part of the images and its classes.
     """
-    if num_classes is None:
+    if not num_classes:
         return
     known = splits.training.class_names
     if num_classes != len(known):
@@ -77,13 +78,13 @@ def _listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A image that cannot be read, or has none of the classes asked for.
+    """An image that cannot be read, or has none of the classes asked for.
 
     Attributes:
         part: training or validation.
         index: of the image in its part.
         name: of the image.
-        reason: what was wrong.
+        reason: what is wrong.
     """
 
     part: str
@@ -93,36 +94,39 @@ class LeftOut:
 
 
 def check_images(splits: Splits) -> list[LeftOut]:
-    """What cannot be used of the images to train on and to watch; what is damaged is named in a warning. Generated images need no check.
+    """The images for training and validation that cannot be used; a warning names each that is damaged.
 
-    Where only the objects of some classes are kept, a image without any is of no use either.
+    Generated images need no check. Where only the objects of some classes are kept, an image without any cannot be used.
 
     Raises:
-        DataError: if more than 10 % cannot be read, no image to train on holds an object, or none to watch one of the classes.
+        DataError: if more than 10 % cannot be read, no training image holds an object, or no validation image holds one of the classes.
     """
-    left_out: list[LeftOut] = []
+    damaged: list[LeftOut] = []
     without_objects: list[LeftOut] = []
-    num_read = num_objects = 0
-    for part, source in (("training", splits.training), ("validation", splits.validation)):
-        if _is_sound(source):
-            continue
+    checked = {
+        part: source
+        for part, source in (("training", splits.training), ("validation", splits.validation))
+        if not source.generated or source.is_of_some_classes
+    }
+    num_objects = 0
+    for part, source in checked.items():
         for index in range(len(source)):
-            num_read += 1
             try:
                 sample = source.read(index)
             except DataError as error:
                 logger.warning("left out: %s", error)
-                left_out.append(LeftOut(part, index, source.name(index), str(error)))
+                damaged.append(LeftOut(part, index, source.name(index), str(error)))
                 continue
             num_objects += len(sample.classes) if part == "training" else 0
             if not len(sample.classes) and source.is_of_some_classes:
                 reason = f"holds no {' or '.join(source.class_names)}"
                 without_objects.append(LeftOut(part, index, source.name(index), reason))
-    if len(left_out) > MAX_DAMAGED * num_read:
+    num_read = sum(len(source) for source in checked.values())
+    if len(damaged) > MAX_DAMAGED * num_read:
         raise DataError(
-            f"{len(left_out)} of {num_read} images cannot be read, more than {MAX_DAMAGED:.0%}; the first: {left_out[0].reason}"
+            f"{len(damaged)} of {num_read} images cannot be read, more than {MAX_DAMAGED:.0%}; the first: {damaged[0].reason}"
         )
-    if not num_objects and not _is_sound(splits.training):
+    if not num_objects and "training" in checked:
         raise DataError(
             f"none of the {len(splits.training)} training images holds an object; are the label maps empty?"
         )
@@ -133,30 +137,23 @@ def check_images(splits: Splits) -> list[LeftOut]:
         )
     if without_objects:
         logger.info("left out: %d of %d images, which hold none of the classes", len(without_objects), num_read)
-    return left_out + without_objects
+    return damaged + without_objects
 
 
 def without(splits: Splits, left_out: Sequence[LeftOut]) -> Splits:
     """The parts without the images that cannot be used.
 
     Raises:
-        DataError: if a image that was left out is no longer at its place, since the data are then others.
+        DataError: if an image to leave out is no longer at its place, since the data have changed then.
     """
-    parts: dict[str, Source] = {"training": splits.training, "validation": splits.validation}
-    gone: dict[str, set[int]] = {name: set() for name in parts}
-    for one in left_out:
-        source = parts[one.part]
-        if one.index >= len(source) or source.name(one.index) != one.name:
-            raise DataError(
-                f"{one.name}: was image {one.index} of the {one.part} part when the run began; the data have changed since"
-            )
-        gone[one.part].add(one.index)
+    parts: dict[str, Source] = splits._asdict()
     for part, source in parts.items():
-        if gone[part]:
-            parts[part] = Subset(source, [index for index in range(len(source)) if index not in gone[part]])
-    return splits._replace(**parts)
-
-
-def _is_sound(source: Source) -> bool:
-    """Whether no image can be damaged or lack the objects asked for."""
-    return source.generated and not source.is_of_some_classes
+        names = {one.index: one.name for one in left_out if one.part == part}
+        for index, name in names.items():
+            if index >= len(source) or source.name(index) != name:
+                raise DataError(
+                    f"{name}: was image {index} of the {part} part when the run was started; the data have changed since"
+                )
+        if names:
+            parts[part] = Subset(source, [index for index in range(len(source)) if index not in names])
+    return Splits(**parts)

@@ -1,37 +1,91 @@
-"""Stages and curriculum: which loss is trained now, over how many objects, at which rates, and when that changes.
+"""Stages and curriculum: which loss is trained, over how many objects, at which learning rates, and when that changes.
 
-RSIS Sec. 4.2: the mask loss first, then the class loss, then the stop loss; two objects at first and one more each time the validation
-loss plateaus. RIS Sec. 4.1 and 4.2: the rate times 0.1 at a plateau; the last layer and all behind it first, then the whole network.
+RSIS Sec. 4.2: the mask loss first, then the class loss, then the stop loss; two objects first, and one more whenever the validation loss reaches
+a plateau. RIS Sec. 4.1 and 4.2: the learning rate is multiplied by 0.1 at a plateau; first only the last layer and what follows it is trained,
+then the whole network.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from seriatim.core.errors import ConfigError
+from seriatim.core.config import Config
+from seriatim.core.errors import ConfigError, did_you_mean
+from seriatim.data.augment import AugmentationConfig
+from seriatim.models import catalogue
+from seriatim.models.interface import Model
 from seriatim.training.checkpoint import RunState
-from seriatim.training.recipe import OptimizerConfig, Recipe, StageConfig
+from seriatim.training.recipe import CurriculumConfig, OptimizerConfig, Recipe
 
 
-def check_watched(recipe: Recipe, num_validation: int) -> None:
-    """Refuse a recipe that waits for plateaus that nobody would see.
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """Everything that holds during a stage: its own settings, and the recipe's where it has none.
 
-    Args:
-        recipe: of the run.
-        num_validation: images to watch the training.
+    Attributes:
+        name: for the log.
+        iterations: maximum number of optimizer updates.
+        patience: validations without a better loss that end the stage; None for no limit.
+        weights: of the terms of the loss.
+        curriculum: how the number of objects grows; None trains on all.
+        learning_rate: of each group of parameters without a rate of its own.
+        group_learning_rates: by name of the group.
+        augmentation: of the crops.
+        batch_size: crops in a batch, over all processes.
+    """
+
+    name: str
+    iterations: int
+    patience: int | None
+    weights: Config
+    curriculum: CurriculumConfig | None
+    learning_rate: float
+    group_learning_rates: Mapping[str, float]
+    augmentation: AugmentationConfig
+    batch_size: int
+
+    def rate(self, group: str) -> float:
+        """Largest learning rate of a group of parameters; 0 freezes the group."""
+        return self.group_learning_rates.get(group, self.learning_rate)
+
+    def num_objects(self, state: RunState) -> int | None:
+        """The curriculum's number of objects; None trains on all."""
+        return None if self.curriculum is None else state.num_objects
+
+    def is_over(self, state: RunState) -> bool:
+        """Whether all iterations are done, or the loss has not improved for the stage's patience."""
+        is_stale = self.patience is not None and self.curriculum is None and state.stale_validations >= self.patience
+        return is_stale or state.stage_iteration >= self.iterations
+
+
+def resolve_stages(recipe: Recipe) -> list[StageSettings]:
+    """The settings of every stage of a recipe.
 
     Raises:
-        ConfigError: naming the setting that needs validation images.
+        ConfigError: if the model's loss has no such term.
     """
-    grows = [stage.name for stage in recipe.stages if stage.curriculum is not None]
-    needy = "optimizer.schedule: plateau" if recipe.optimizer.schedule == "plateau" else None
-    needy = f"stages.{grows[0]}.curriculum:" if grows and needy is None else needy
-    if needy is not None and not num_validation:
-        raise ConfigError(f"{needy} needs validation images; set data.num_validation or data.validation")
+    objective_config = catalogue.entry(recipe.model.name).objective_config
+    augmentation, optimizer = recipe.augmentation, recipe.optimizer
+    return [
+        StageSettings(
+            name=stage.name,
+            iterations=stage.iterations,
+            patience=stage.patience,
+            weights=objective_config.parse(stage.weights, f"stages.{stage.name}.weights"),
+            curriculum=stage.curriculum,
+            learning_rate=stage.learning_rate or optimizer.learning_rate,
+            group_learning_rates=optimizer.group_learning_rates | stage.group_learning_rates,
+            augmentation=augmentation.model_copy(update={"crop_size": stage.crop_size or augmentation.crop_size}),
+            batch_size=stage.batch_size or recipe.runtime.batch_size,
+        )
+        for stage in recipe.stages
+    ]
 
 
-def begin_stage(state: RunState, stage: StageConfig) -> None:
+def begin_stage(state: RunState, stage: StageSettings) -> None:
     """Set the counters of a stage that starts now."""
     state.stage_iteration = 0
     state.best_loss = math.inf
@@ -41,8 +95,15 @@ def begin_stage(state: RunState, stage: StageConfig) -> None:
         state.num_objects = max(state.num_objects, stage.curriculum.start)
 
 
-def after_validation(state: RunState, stage: StageConfig, loss: float) -> None:
-    """Count a validation; on a plateau of a stage with a curriculum, ask for one more object, and begin with the whole rate again."""
+def count_validation(state: RunState, stage: StageSettings, optimizer: OptimizerConfig, loss: float) -> None:
+    """Count a validation; at a plateau, ask for one more object at the full learning rate, or lower the rate.
+
+    Args:
+        state: counters to update.
+        stage: the current one.
+        optimizer: holds the schedule.
+        loss: on the validation crops.
+    """
     if loss < state.best_loss:
         state.best_loss, state.stale_validations = loss, 0
         return
@@ -50,28 +111,12 @@ def after_validation(state: RunState, stage: StageConfig, loss: float) -> None:
     if stage.curriculum is not None and state.stale_validations >= stage.curriculum.patience:
         state.num_objects += 1
         state.best_loss, state.stale_validations, state.rate_factor = math.inf, 0, 1.0
-
-
-def lower_rate_on_plateau(state: RunState, optimizer: OptimizerConfig) -> None:
-    """After a validation was counted: lower the rate if that makes a plateau and the schedule says so."""
-    stale, patience = state.stale_validations, optimizer.plateau_patience
-    if optimizer.schedule == "plateau" and stale and stale % patience == 0:
+    elif optimizer.schedule == "plateau" and state.stale_validations % optimizer.plateau_patience == 0:
         state.rate_factor = max(state.rate_factor * optimizer.plateau_factor, optimizer.plateau_floor)
 
 
-def objects_asked_for(state: RunState, stage: StageConfig) -> int | None:
-    """The curriculum's number of objects; None in a stage without one, which trains on all."""
-    return None if stage.curriculum is None else state.num_objects
-
-
-def stage_is_over(state: RunState, stage: StageConfig) -> bool:
-    """Whether all iterations are done or the loss has stayed stale for the stage's patience."""
-    stale = stage.patience is not None and stage.curriculum is None and state.stale_validations >= stage.patience
-    return stale or state.stage_iteration >= stage.iterations
-
-
-def learning_rate_factor(iteration: int, recipe: Recipe) -> float:
-    """What the learning rates are multiplied by at an iteration (counted from 0), plateaus apart."""
+def rate_factor(iteration: int, recipe: Recipe) -> float:
+    """Factor of all learning rates at an iteration (counted from 0), plateaus aside."""
     optimizer = recipe.optimizer
     rise = min(1.0, (iteration + 1) / optimizer.warmup) if optimizer.warmup else 1.0
     if optimizer.schedule != "cosine":
@@ -80,48 +125,41 @@ def learning_rate_factor(iteration: int, recipe: Recipe) -> float:
     return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-class Rates(NamedTuple):
-    """The largest learning rates of a stage."""
+def make_optimizer(network: Model[Any], recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam over the model's groups of parameters, in the model's order and with their names.
 
-    others: float
-    encoder: float
-
-
-def rates_of(config: OptimizerConfig, stage: StageConfig | None = None) -> Rates:
-    """The rates of a stage; each is the stage's own, or else the optimizer's, and the encoder without one takes that of the others."""
-    others, encoder = config.learning_rate, config.encoder_learning_rate
-    if stage is not None:
-        others = others if stage.learning_rate is None else stage.learning_rate
-        encoder = encoder if stage.encoder_learning_rate is None else stage.encoder_learning_rate
-    return Rates(others, others if encoder is None else encoder)
-
-
-def make_optimizer(network: torch.nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Adam over two groups: everything but the encoder, and the encoder with its own rate."""
-    encoder, others = [], []
-    for name, parameter in network.named_parameters():
-        (encoder if name.startswith("encoder.") else others).append(parameter)
-    groups = [{"params": part, "peak": peak} for part, peak in zip((others, encoder), rates_of(config), strict=True)]
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    Raises:
+        ConfigError: if the recipe names a group that the model does not have.
+    """
+    groups = network.parameter_groups()
+    named = [("optimizer", recipe.optimizer), *((f"stages.{stage.name}", stage) for stage in recipe.stages)]
+    for where, settings in named:
+        for name in settings.group_learning_rates:
+            if name not in groups:
+                raise ConfigError(
+                    f"{where}.group_learning_rates: no group is called {name!r}{did_you_mean(name, groups)}"
+                )
+    make = torch.optim.Adam if recipe.optimizer.name == "adam" else torch.optim.AdamW
+    return make(
+        [{"params": list(parameters), "name": name} for name, parameters in groups.items()],
+        lr=recipe.optimizer.learning_rate,
+        weight_decay=recipe.optimizer.weight_decay,
+    )
 
 
-def set_peaks(optimizer: torch.optim.Optimizer, rates: Rates) -> None:
-    """Give each group of `make_optimizer` the largest rate of a stage."""
-    for group, peak in zip(optimizer.param_groups, rates, strict=True):
-        group["peak"] = peak
-
-
-def set_training(network: torch.nn.Module, rates: Rates) -> None:
-    """Put the network into training mode; an encoder whose rate is 0 is frozen: no gradients, and its batch norms as they are."""
+def set_training(network: Model[Any], stage: StageSettings) -> None:
+    """Put the network into training mode, but for the groups that the stage freezes: no gradients, normalisation layers in evaluation mode."""
     network.train()
-    for name, part in network.named_children():
-        if name == "encoder":
-            part.requires_grad_(rates.encoder > 0)
-            part.train(rates.encoder > 0)
+    for name, parameters in network.parameter_groups().items():
+        for parameter in parameters:
+            parameter.requires_grad_(stage.rate(name) > 0)
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set each group's rate to its peak times `factor`."""
+def set_learning_rates(optimizer: torch.optim.Optimizer, stage: StageSettings, factor: float) -> None:
+    """Set the rate of each group to `factor` times its largest rate in the stage."""
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
+        group["lr"] = stage.rate(group["name"]) * factor

@@ -1,97 +1,111 @@
 """What a run looks at from time to time: the loss on validation crops, the score of validation images, and sequences to look at."""
 
-import io
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from PIL import Image
 
-from seriatim.core.config import Config
 from seriatim.core.files import write_atomically
 from seriatim.data.batches import Crops, batches
 from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
+from seriatim.evaluation.contact_sheet import sequence_sheet
 from seriatim.evaluation.evaluate import evaluate_model
+from seriatim.evaluation.predictions import ModelPredictions
+from seriatim.inference.model_folder import ModelDescription, ModelSettings, write_model_folder
 from seriatim.inference.predictor import Predictor
-from seriatim.models.interface import Model, TrainingContext
+from seriatim.models.interface import TrainingContext
+from seriatim.training.checkpoint import RunState
+from seriatim.training.recipe import Recipe, ValidationConfig
+from seriatim.training.run import Run
+from seriatim.training.scores import NUMBERS
+from seriatim.training.stages import StageSettings, count_validation, set_training
 
-SCORES = {
-    "nuclei": lambda result: fmean(result["AP"].values()),
-    "cvppp": lambda result: result["SBD"]["mean"],
-    "coco": lambda result: result["AP50"],
-}
-"""The one number of a protocol that picks the best model."""
+
+def validate(run: Run, stage: StageSettings, state: RunState) -> RunState:
+    """Compute the validation loss and the score of whole images, keep the best model, and draw samples, in the main process.
+
+    Args:
+        run: with images for validation, or none.
+        stage: the current one.
+        state: counters, updated.
+
+    Returns:
+        The updated counters, the same in all processes.
+    """
+    recipe, images = run.recipe, run.splits.validation
+    if run.fabric.is_global_zero and len(images):
+        loss = validation_loss(run, stage, stage.num_objects(state))
+        count_validation(state, stage, recipe.optimizer, loss)
+        description = describe_model(recipe, run.splits.training.class_names)
+        predictor = Predictor(run.network, description)
+        numbers = score_images(predictor, images, recipe.validation)
+        score = numbers.get(f"{recipe.validation.protocol}_score", -loss)
+        if score > state.best_score:
+            state.best_score = score
+            write_model_folder(run.folder.model, run.network, description, half=recipe.runtime.half_weights)
+        write_samples(run.folder.samples / f"{state.iteration:08d}.png", predictor, images)
+        run.log(state, {"stage": stage.name, "validation_loss": loss, "score": score, **numbers})
+        set_training(run.network, stage)
+    return run.fabric.broadcast(state)
 
 
 @torch.no_grad()
-def validation_loss(
-    network: Model[Any],
-    crops: Crops,
-    batch_size: int,
-    num_batches: int,
-    weights: Config,
-    num_objects: int | None,
-    fabric: Fabric,
-) -> float:
-    """Mean of the total loss over the first batches of the validation stream, the same at every call."""
-    network.eval()
+def validation_loss(run: Run, stage: StageSettings, num_objects: int | None) -> float:
+    """Mean of the total loss over the first batches of the validation crops, the same at every call.
+
+    Args:
+        run: its network is left in evaluation mode.
+        stage: the current one.
+        num_objects: the curriculum's; None for all.
+    """
+    run.network.eval()
+    crops = Crops(run.splits.validation, run.recipe.preparation, stage.augmentation, run.recipe.seed)
     totals = []
-    for number, batch in enumerate(batches(crops, batch_size, 0, num_batches)):
-        batch = fabric.to_device(batch)
-        with fabric.autocast():
-            context = TrainingContext(torch.Generator().manual_seed(number), num_objects)
-            terms = network.losses(batch, weights, context)
+    for number, batch in enumerate(batches(crops, stage.batch_size, 0, run.recipe.validation.num_batches)):
+        context = TrainingContext(torch.Generator().manual_seed(number), num_objects)
+        with run.fabric.autocast():
+            terms = run.network.losses(run.fabric.to_device(batch), stage.weights, context)
         totals.append(float(torch.stack(list(terms.values())).sum()))
-    network.train()
     return float(np.mean(totals))
 
 
-def score_images(
-    predictor: Predictor, source: Source, protocol: str, num_images: int
-) -> tuple[float, dict[str, float]]:
-    """The protocol's one number over the first images of a source, and what belongs into the log."""
-    scored = Subset(source, range(min(num_images, len(source))))
-    result = evaluate_model(predictor, scored, [protocol])[protocol]
-    score = float(SCORES[protocol](result))
-    numbers = {f"{protocol}_score": score}
-    if protocol == "coco":
-        return score, numbers | {"coco_AP": float(result["AP"])}
-    numbers[f"{protocol}_absDiC"] = float(result["absDiC"]["mean"] if protocol == "cvppp" else result["absDiC"])
-    return score, numbers
+def score_images(predictor: Predictor, source: Source, config: ValidationConfig) -> dict[str, float]:
+    """Numbers of a protocol over the first images of a source, by their name in the log; empty where no images are asked for.
+
+    Args:
+        predictor: holds the network.
+        source: validation images.
+        config: how many of them, and under which protocol.
+    """
+    if not config.num_images:
+        return {}
+    scored = Subset(source, range(min(config.num_images, len(source))))
+    result = evaluate_model(predictor, scored, [config.protocol])[config.protocol]
+    numbers = {f"{config.protocol}_{name}": number(result) for name, number in NUMBERS[config.protocol].items()}
+    return {name: 0.0 if number is None else float(number) for name, number in numbers.items()}
 
 
-def write_samples(
-    path: Path, predictor: Predictor, source: Source, count: int = 4, steps: int = 12, height: int = 160
-) -> None:
-    """Validation images, a row each: the image, the truth, then the masks in the order they were emitted."""
-    rows = []
-    for index in range(min(count, len(source))):
-        sample = source.read(index)
-        found = predictor.predict_values(sample.image)
-        grey = np.repeat(sample.image[:1], 3, axis=0) if sample.image.shape[0] < 3 else sample.image[:3]
-        pixels = (grey.transpose(1, 2, 0) * 255).astype(np.uint8)
-        tiles = [pixels, _tinted(pixels, sample.labels > 0, (90, 200, 90))]
-        for step in range(steps):
-            mask = np.asarray(found[step : step + 1].masks().any(axis=0))
-            tiles.append(_tinted(pixels, mask, (255, 120, 40)))
-        rows.append(np.hstack([_resized(tile, height) for tile in tiles]))
-    if rows:
-        width = max(row.shape[1] for row in rows)
-        sheet = np.vstack([np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows])
-        buffer = io.BytesIO()
-        Image.fromarray(sheet).save(buffer, format="PNG")
-        write_atomically(path, buffer.getvalue())
+def write_samples(path: Path, predictor: Predictor, source: Source, count: int = 4) -> None:
+    """Draw the first images of a source with the truth and the masks in the order found.
+
+    Args:
+        path: of the PNG file.
+        predictor: holds the network.
+        source: validation images.
+        count: maximum number of images.
+    """
+    samples = [source.read(index) for index in range(min(count, len(source)))]
+    finder = ModelPredictions(predictor)
+    write_atomically(path, sequence_sheet((one, finder.find(index, one)) for index, one in enumerate(samples)))
 
 
-def _resized(tile: np.ndarray, height: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(tile).resize((max(1, round(tile.shape[1] * height / tile.shape[0])), height)))
-
-
-def _tinted(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    tinted = pixels // 2
-    tinted[mask] = tinted[mask] // 2 + np.array(colour, dtype=np.uint8) // 2 + 32
-    return tinted
+def describe_model(recipe: Recipe, class_names: tuple[str, ...]) -> ModelDescription:
+    """What the model folder holds beside the weights; the origin of the encoder's weights is of no use there."""
+    config = {key: value for key, value in recipe.model.config.items() if key != "encoder_weights"}
+    return ModelDescription(
+        model=ModelSettings(name=recipe.model.name, config=config),
+        preparation=recipe.preparation,
+        inference=recipe.inference,
+        class_names=class_names,
+    )

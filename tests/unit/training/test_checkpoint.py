@@ -6,7 +6,7 @@ import torch
 
 from seriatim.core.errors import CheckpointError
 from seriatim.core.tensor_files import save_tensors
-from seriatim.training.checkpoint import KEPT, RunState, checkpoints, load_newest, save_checkpoint
+from seriatim.training.checkpoint import NUM_KEPT, RunState, checkpoints, load_newest, save_checkpoint
 
 
 def make(seed=0, width=3):
@@ -46,7 +46,7 @@ def same(first, second):
 def test_the_newest_two_are_kept(trained):
     folder, _ = trained
     assert [path.name for path in checkpoints(folder)] == ["00000004.safetensors", "00000005.safetensors"]
-    assert KEPT == 2
+    assert NUM_KEPT == 2
 
 
 def test_weights_moments_and_counters_are_restored_exactly(trained):
@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_network_is_refused(trained):
 def test_an_intact_file_that_is_no_checkpoint_is_refused(tmp_path):
     for metadata in ({}, {"state": "3"}, {"state": '{"epoch": 3}'}, {"state": "{"}):
         save_tensors(tmp_path / "00000001.safetensors", {"network.a": torch.zeros(1)}, metadata)
-        with pytest.raises(CheckpointError, match="is no checkpoint of a run"):
+        with pytest.raises(CheckpointError, match="is not a checkpoint of a run"):
             load_newest(tmp_path, *make())
 
 

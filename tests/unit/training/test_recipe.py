@@ -50,6 +50,12 @@ def test_a_file_is_taken_by_its_path(tmp_path):
         ("stages.0.iteration=1", r"stages\.0\.iteration: unknown key; did you mean 'iterations'"),
         ("runtime.batch_size=0", r"runtime\.batch_size: .*greater than or equal to 1 \(got: 0\)"),
         ("optimizer.schedule=cosin", r"optimizer\.schedule: .*'cosine'.* \(got: 'cosin'\)"),
+        ("validation.protocol=coc", r"protocol: no protocol with a single number is called 'coc'; did you mean 'coco'"),
+        ("validation.protocol=proposals", r"protocol: no protocol with a single number is called 'proposals'"),
+        (
+            "optimizer.encoder_learning_rate=1",
+            r"optimizer\.encoder_learning_rate: unknown key; did you mean 'learning_rate'",
+        ),
         ("stages=[]", r"stages: .*at least 1 item"),
         ("sed=1", "sed: unknown key; did you mean 'seed'"),
     ],
@@ -64,3 +70,20 @@ def test_a_setting_that_cannot_be_used_is_named_with_file_and_key(tmp_path, over
 def test_the_iterations_of_all_stages_add_up():
     two = {**LEAST, "stages": [{"name": "a", "iterations": 3}, {"name": "b", "iterations": 4}]}
     assert Recipe.parse(two).num_iterations == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"optimizer": {"schedule": "plateau"}}, "^mine: optimizer.schedule: plateau needs validation images"),
+        (
+            {"stages": [{"name": "few", "iterations": 1, "curriculum": {}}]},
+            r"^mine: stages\.few\.curriculum: needs validation images",
+        ),
+    ],
+)
+def test_plateaus_that_nobody_would_see_are_refused(change, told):
+    for data in ({"num_validation": 1}, {"validation": "rosettes:1"}):
+        Recipe.parse({**LEAST, "data": {"source": "rosettes:4", **data}, **change})
+    with pytest.raises(ConfigError, match=told):
+        Recipe.parse({**LEAST, **change}, "mine")

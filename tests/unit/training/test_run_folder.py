@@ -35,7 +35,7 @@ def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(run):
 
 
 def test_an_existing_run_is_refused(run):
-    with pytest.raises(ConfigError, match="holds a run already; go on with --resume"):
+    with pytest.raises(ConfigError, match="holds a run already; continue it with --resume"):
         run.create(recipe_of())
 
 
@@ -50,7 +50,7 @@ def test_an_existing_run_is_refused(run):
     ],
 )
 def test_another_recipe_is_refused_and_the_first_setting_that_differs_named(run, parts, message):
-    with pytest.raises(ConfigError, match=f"was begun with another recipe: {message}"):
+    with pytest.raises(ConfigError, match=f"was started with another recipe: {message}"):
         run.check_resumable(recipe_of(**parts))
 
 

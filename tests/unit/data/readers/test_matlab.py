@@ -1,10 +1,14 @@
 """Numbers out of Matlab files, against scipy, and what is said of files that are damaged."""
 
+import multiprocessing
+import sys
+
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
 from seriatim.core.errors import DataError
+from seriatim.data.readers import matlab
 from seriatim.data.readers.matlab import read_struct
 
 SEGMENTATION = np.array([[0, 1, 1], [2, 0, 300]])
@@ -75,11 +79,11 @@ def test_what_a_file_lacks_is_said(tmp_path, variable, field, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no Matlab file"),
+        (b"", "appears to be truncated"),
         (b"\x89HDF\r\n\x1a\n" + bytes(600), r"is of version 7\.3"),
         (b"MATLAB 7.3".ljust(512) + b"\x89HDF\r\n\x1a\n", r"is of version 7\.3"),
         (b"MATLAB 5.0".ljust(124) + b"\0\1IM", "holds no variable GTinst"),
-        (b"MATLAB 5.0".ljust(124) + b"\0\1IM" + b"\x0f\0\0\0\xff\xff\xff\xff", "resolver 4294967295 bytes, 0 are left"),
+        (b"MATLAB 5.0".ljust(124) + b"\0\1IM" + b"\x0f\0\0\0\xff\xff\xff\xff", "could not read bytes"),
     ],
 )
 def test_a_file_that_is_none_is_named(tmp_path, content, message):
@@ -93,11 +97,68 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         read_struct(tmp_path / "a.mat", "GTinst", ["Numbers"])
 
 
-def test_a_variable_that_swells_is_refused(tmp_path, monkeypatch):
-    path = save(tmp_path / "a.mat", compressed=True, Numbers=np.zeros((600, 600)))
-    monkeypatch.setattr("seriatim.data.readers.matlab.MAX_BYTES", 100_000)
-    with pytest.raises(DataError, match="a variable is larger than the limit of 100000 bytes"):
+def test_a_variable_that_swells_is_refused(tmp_path):
+    path = save(tmp_path / "a.mat", compressed=True, Numbers=np.zeros((9000, 9000), dtype=np.uint8))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(DataError, match="Numbers has 81000000 bytes, more than the limit"):
         read_struct(path, "GTinst", ["Numbers"])
+
+
+@pytest.fixture
+def reader(monkeypatch):
+    """Starts the reading process anew with another command."""
+
+    def replace(code):
+        matlab._WORKERS.clear()
+        monkeypatch.setattr(matlab, "COMMAND", (sys.executable, "-c", code))
+
+    yield replace
+    for worker in matlab._WORKERS:
+        worker.stop()
+    matlab._WORKERS.clear()
+
+
+def test_a_file_that_asks_for_more_memory_than_there_is_allowed_is_refused(tmp_path, reader):
+    path = save(tmp_path / "a.mat", compressed=True, Numbers=np.zeros((17_000, 20_000), dtype=np.uint8))
+    reader(
+        "import sys, seriatim.data.readers.matlab as m; m.MAX_MEMORY = 2**28; m._serve(sys.stdin.buffer, sys.stdout.buffer)"
+    )
+    with pytest.raises(DataError, match=r"a\.mat: .*memory"):
+        read_struct(path, "GTinst", ["Numbers"])
+
+
+def test_a_file_that_takes_its_reader_down_is_an_error_and_the_next_is_read(tmp_path, reader, monkeypatch):
+    path = save(tmp_path / "a.mat", Numbers=SEGMENTATION)
+    reader("import os, signal; input(); os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(DataError, match=r"a\.mat: .*takes its reader down"):
+        read_struct(path, "GTinst", ["Numbers"])
+    monkeypatch.undo()
+    assert read_struct(path, "GTinst", ["Numbers"])["Numbers"].tolist() == SEGMENTATION.tolist()
+
+
+def test_a_file_that_takes_too_long_is_an_error(tmp_path, reader, monkeypatch):
+    reader("import time; time.sleep(60)")
+    monkeypatch.setattr(matlab, "MAX_SECONDS", 0.2)
+    with pytest.raises(DataError, match=r"takes more than 0\.2 s"):
+        read_struct(save(tmp_path / "a.mat", Numbers=SEGMENTATION), "GTinst", ["Numbers"])
+
+
+def test_a_forked_process_has_a_reader_of_its_own(tmp_path):
+    path = save(tmp_path / "a.mat", Numbers=SEGMENTATION)
+    read_struct(path, "GTinst", ["Numbers"])
+    own = matlab._WORKERS[0].process.pid
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        values, pid = pool.apply(read_in_child, (path,))
+    assert values == SEGMENTATION.tolist()
+    assert pid != own
+    assert read_struct(path, "GTinst", ["Numbers"])["Numbers"].tolist() == SEGMENTATION.tolist()
+
+
+def read_in_child(path):
+    values = read_struct(path, "GTinst", ["Numbers"])["Numbers"].tolist()
+    pid = matlab._WORKERS[0].process.pid
+    matlab._WORKERS[0].stop()
+    return values, pid
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,0 +1,78 @@
+"""A loss that is not finite, signals, and what the loop leaves behind; whole runs are in `tests/runs`."""
+
+import json
+import signal
+import threading
+
+import pytest
+import torch
+
+from seriatim.core.errors import StoppedBySignal, TrainingDivergedError
+from seriatim.models.rsis import RSIS
+from seriatim.training.checkpoint import checkpoints
+from seriatim.training.loop import train
+from seriatim.training.recipe import Recipe
+
+TINY = {"encoder": "test_resnet", "encoder_depth": 2, "levels": 2, "width": 8, "max_steps": 2}
+
+
+@pytest.fixture
+def recipe():
+    return Recipe.parse(
+        {
+            "data": {"source": "rosettes:4@50"},
+            "preparation": {"longest_side": 64},
+            "augmentation": {"crop_size": [32, 32]},
+            "model": {"name": "rsis", "config": TINY},
+            "stages": [{"name": "a", "iterations": 2}, {"name": "b", "iterations": 2, "weights": {"stop": 0.5}}],
+            "runtime": {"batch_size": 1, "save_every": 100},
+        }
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_iteration_term_and_image(recipe, tmp_path, monkeypatch):
+    losses = RSIS.losses
+
+    def broken(self, batch, weights, context):
+        terms = losses(self, batch, weights, context)
+        return terms | {"stop": terms["stop"] * torch.inf} if "stop" in terms else terms
+
+    monkeypatch.setattr(RSIS, "losses", broken)
+    message = r"iteration 2: the loss is not finite \(stop (inf|nan)\); images: rosette-0000\d\d; the last checkpoint"
+    with pytest.raises(TrainingDivergedError, match=message):
+        train(recipe, tmp_path / "run", device="cpu")
+    assert [path.stem for path in checkpoints(tmp_path / "run" / "checkpoints")] == ["00000002"]
+
+
+def test_every_iteration_is_logged_and_every_stage_ends_with_a_checkpoint(recipe, tmp_path):
+    seen = []
+    folder = train(recipe, tmp_path / "run", watch=lambda state, losses: seen.append(losses), device="cpu")
+    log = [json.loads(line) for line in folder.log_path.read_text().splitlines()]
+    assert [line["stage"] for line in log] == ["a", "a", "b", "b"]
+    assert [line["total"] for line in log] == [losses["total"] for losses in seen]
+    assert log[-1]["total"] == pytest.approx(log[-1]["mask"] + log[-1]["stop"])
+    assert log[-1]["stop"] > 0
+    assert [path.stem for path in checkpoints(folder.checkpoints)] == ["00000002", "00000004"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_writes_a_checkpoint_and_the_handlers_are_restored(recipe, tmp_path, number):
+    before = signal.getsignal(number)
+    with pytest.raises(StoppedBySignal, match=f"stopped by signal {int(number)}"):
+        train(recipe, tmp_path / "run", watch=lambda *_: signal.raise_signal(number), device="cpu")
+    assert signal.getsignal(number) is before
+    # the signal arrives after the first iteration, and the second is the one that ends
+    assert [path.stem for path in checkpoints(tmp_path / "run" / "checkpoints")] == ["00000002"]
+
+
+def test_a_run_in_another_thread_leaves_the_signals_alone(recipe, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def watch(*_):
+        seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=train, args=(recipe, tmp_path / "run", False, watch, "cpu"))
+    thread.start()
+    thread.join()
+    assert seen == [before] * 4
