@@ -29,7 +29,7 @@ def ris(tmp_path_factory):
     return folder
 
 
-def test_the_states_of_a_image_become_figures_and_numbers(run, images, ris, tmp_path):
+def test_the_states_of_an_image_become_figures_and_numbers(run, images, ris, tmp_path):
     words = ("--model", ris, "--out", tmp_path / "s.png", "--features", tmp_path / "f.pdf", "--json", tmp_path / "n")
     code, out, err = run("analyse", "states", images / "a.png", *words)
     assert (code, err) == (0, "")

@@ -226,7 +226,7 @@ def test_a_full_disk_is_a_failure_that_names_file_and_bytes(run, images, model, 
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_image_of_several_pages_warns_on_stderr(run, images, model, tmp_path):
+def test_an_image_of_several_pages_warns_on_stderr(run, images, model, tmp_path):
     frames = [Image.fromarray(np.full((40, 60), value, dtype=np.uint8)) for value in (10, 200)]
     frames[0].save(images / "pages.tif", save_all=True, append_images=frames[1:])
     code, _, stderr = run("segment", images / "pages.tif", "--model", model, "--out", tmp_path / "out")

@@ -219,7 +219,7 @@ def test_lambda_is_1_and_sums_are_taken_unless_told():
     assert means["confidence"].item() == pytest.approx(sums["confidence"].item() / 4)
 
 
-def test_of_a_image_without_objects_both_steps_are_asked_to_stop():
+def test_of_an_image_without_objects_both_steps_are_asked_to_stop():
     terms = terms_of(output_of(PROBS[:2], SCORES[:2]), torch.zeros(1, 1, 4, dtype=torch.long), 0)
     assert terms["mask"].item() == 0
     assert terms["confidence"].item() == pytest.approx(-(math.log(0.1) + math.log(0.4)), rel=1e-9)

@@ -213,7 +213,7 @@ def test_equation_6_is_not_as_printed():
     assert low < high
 
 
-def test_equation_6_of_a_image_without_objects_asks_the_first_step_to_stop():
+def test_equation_6_of_an_image_without_objects_asks_the_first_step_to_stop():
     present, counted = first_steps(torch.tensor([0]), 3)
     assert present.tolist() == [[False, False, False]]
     assert counted.tolist() == [[True, False, False]]

@@ -1,6 +1,6 @@
 """Every recipe of RSIS on VOC, Cityscapes and CVPPP runs through all its stages, on a small folder of the true layout, and its model is scored.
 
-What is made smaller: the images and crops, the batch, an iteration a stage, two steps a image, the width, and the encoder; each full-size
+What is made smaller: the images and crops, the batch, an iteration a stage, two steps per image, the width, and the encoder; each full-size
 network is built once and not trained.
 """
 

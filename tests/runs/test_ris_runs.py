@@ -1,6 +1,6 @@
 """RIS in whole runs: its recipes for leaves and people go through their stages, a run resumes bit for bit, and four images are learned.
 
-What is made smaller: images and crops, an iteration a stage, two steps a image, and the 4096 channels of FCN-8s.
+What is made smaller: images and crops, an iteration a stage, two steps per image, and the 4096 channels of FCN-8s.
 """
 
 import json

@@ -35,7 +35,8 @@ from scipy import ndimage
 
 from seriatim.core.errors import ShapeError
 from seriatim.core.shapes import Box, check_label_map
-from seriatim.metrics.overlap import Overlap, count_labels, overlap_label_maps
+from seriatim.metrics.overlap import Overlap, overlap_label_maps
+from seriatim.metrics.runs import count_labels
 
 TARGET_KINDS = ("right", "joined", "split", "inexact", "missed")
 """Kinds of targets."""

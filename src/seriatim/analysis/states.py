@@ -66,7 +66,7 @@ class StepTrace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StateTrace:
-    """What the network held at every step of one tile of a image.
+    """What the network held at every step of one tile of an image.
 
     Maps and image are as the network saw them, with the padding that makes both sides multiples of 32 on their lower and right edges.
 
@@ -105,7 +105,7 @@ def trace_states(
     tile: int | None = None,
     num_steps: int | None = None,
 ) -> StateTrace:
-    """What the network holds at every step of one tile of a image.
+    """What the network holds at every step of one tile of an image.
 
     The objects kept are those that the predictor gives of this tile, in pixels of the network, before tiles are joined and masks return to
     the size of the image.

@@ -31,7 +31,7 @@ def make(
     kind: Annotated[
         Generator,
         typer.Argument(
-            help="rosettes: plants seen from above, with their leaves. scenes: people, cars, animals and more, 3 to 20 classes.",
+            help="rosettes: plants seen from above, with their leaves. scenes: people, cars, animals and more, 3 to 8 classes.",
             show_default=False,
         ),
     ],
@@ -44,7 +44,7 @@ def make(
     ],
     seed: Annotated[int, typer.Option(min=0, help="Of the first image; the next have the next seeds.")] = 0,
     classes: Annotated[
-        int | None, typer.Option(min=3, max=20, help="Scenes: number of classes (5).", show_default=False)
+        int | None, typer.Option(min=3, max=8, help="Scenes: number of classes (5).", show_default=False)
     ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="H,W", help="Scenes: size in pixels (256,256).", show_default=False)

@@ -1,1 +1,1 @@
-"""From a image of any size to its objects: the predictor, tiles and their joining, what is written, and evaluation."""
+"""From an image of any size to its objects: the predictor, tiles and their joining, what is written, and evaluation."""

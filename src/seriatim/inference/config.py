@@ -9,7 +9,7 @@ from seriatim.inference.overlaps import OverlapRule
 
 
 class CRFConfig(Config):
-    """The dense CRF that refines outlines on request (`inference/refinement.py`); lengths in median diameters of a image's objects."""
+    """The dense CRF that refines outlines on request (`inference/refinement.py`); lengths in median diameters of an image's objects."""
 
     certainty: float = Field(default=0.8, gt=0.5, lt=1)
     """Probability that a found mask is right in a pixel."""

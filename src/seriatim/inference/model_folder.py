@@ -36,7 +36,7 @@ class ModelDescription(Config):
     model: ModelSettings
     """The network."""
     preparation: PreparationConfig = PreparationConfig()
-    """What is done to a image first."""
+    """What is done to an image first."""
     inference: InferenceConfig = InferenceConfig()
     """How the network is used."""
     class_names: tuple[str, ...] = Field(default=("object",), min_length=1)

@@ -50,7 +50,7 @@ def estimate_scale(
 def _windows(
     image: Float32[np.ndarray, "channels height width"], scale: float
 ) -> Float32[np.ndarray, "windows channels window_height window_width"]:
-    """One to four windows at `scale`, in the image's quarters, or all of a image that is small."""
+    """One to four windows at `scale`, in the image's quarters, or all of an image that is small."""
     spans = []
     for extent in image.shape[1:]:
         wanted = round(WINDOW / scale)

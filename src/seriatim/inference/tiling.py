@@ -23,7 +23,7 @@ from seriatim.core.shapes import Box, Size, intersect_boxes
 
 
 def plan_tiles(size: Size, tile: int, overlap: int, multiple: int = 32) -> list[list[Box]]:
-    """Rows of tiles of one size that cover a image, spread evenly, neighbours sharing at least `overlap` pixels.
+    """Rows of tiles of one size that cover an image, spread evenly, neighbours sharing at least `overlap` pixels.
 
     The tiles are as few as possible and then as small as that allows, in steps of `multiple`.
 

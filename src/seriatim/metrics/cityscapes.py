@@ -90,12 +90,13 @@ class _Table:
 
 def _tabulate(example: Example) -> _Table:
     example = example.with_crowds_labelled()
-    image = _Image.of(example)
+    shared = example.valid_overlap.table(example.valid_overlap.intersections)
     has_distances = example.target_distances is not None if example.num_targets else None
     levels = [_ALL] if has_distances is False else [_ALL, _WITHIN_100M, _WITHIN_50M]
     classes = {*example.pred_classes.tolist(), *example.target_classes.tolist()}
     return _Table(
-        has_distances, {class_id: [_judge_image(image, class_id, level) for level in levels] for class_id in classes}
+        has_distances,
+        {class_id: [_judge_image(example, shared, class_id, level) for level in levels] for class_id in classes},
     )
 
 
@@ -183,64 +184,31 @@ class _Ranking:
         return np.where((weights @ self.num_asked > 0)[:, None], values, np.nan)
 
 
-@dataclass(frozen=True, eq=False)
-class _Image:
-    """One image: its predictions that have pixels, and its targets that keep some outside void.
+def _judge_image(
+    example: Example, shared_pixels: Int64[np.ndarray, "predictions targets"], class_id: int, level: _Level
+) -> _Verdicts:
+    """The verdicts on the predictions of one class that have pixels, against its targets that keep some outside void."""
+    overlap, target_areas = example.valid_overlap, example.valid_overlap.target_areas
+    preds = np.flatnonzero((example.pred_classes == class_id) & (example.overlap.pred_areas > 0))
+    of_class = (example.target_classes == class_id) & (target_areas > 0)
+    single = np.flatnonzero(of_class & ~example.target_crowd)
+    crowd = np.flatnonzero(of_class & example.target_crowd)
+    pred_areas, scores = example.overlap.pred_areas[preds], example.pred_scores[preds]
 
-    Attributes:
-        shared: pixels of each prediction with each target.
-        pred_areas: pixels of each prediction, void ones among them.
-        pred_void: void pixels of each prediction.
-    """
-
-    shared: Int64[np.ndarray, "predictions targets"]
-    pred_areas: Int64[np.ndarray, " predictions"]
-    pred_void: Int64[np.ndarray, " predictions"]
-    pred_classes: Int64[np.ndarray, " predictions"]
-    pred_scores: Float64[np.ndarray, " predictions"]
-    target_areas: Int64[np.ndarray, " targets"]
-    target_classes: Int64[np.ndarray, " targets"]
-    target_crowd: Bool[np.ndarray, " targets"]
-    target_distances: Float64[np.ndarray, " targets"]
-    target_confidences: Float64[np.ndarray, " targets"]
-
-    @classmethod
-    def of(cls, example: Example) -> "_Image":
-        overlap, pred_areas = example.valid_overlap, example.overlap.pred_areas
-        preds, targets = np.flatnonzero(pred_areas), np.flatnonzero(overlap.target_areas)
-        distances, confidences = example.target_distances, example.target_distance_confidences
-        unknown = np.zeros(example.num_targets)
-        return cls(
-            shared=overlap.table(overlap.intersections)[np.ix_(preds, targets)],
-            pred_areas=pred_areas[preds],
-            pred_void=(pred_areas - overlap.pred_areas)[preds],
-            pred_classes=example.pred_classes[preds],
-            pred_scores=example.pred_scores[preds],
-            target_areas=overlap.target_areas[targets],
-            target_classes=example.target_classes[targets],
-            target_crowd=example.target_crowd[targets],
-            target_distances=(unknown if distances is None else distances)[targets],
-            target_confidences=(unknown if confidences is None else confidences)[targets],
+    shared = shared_pixels[np.ix_(preds, single)]
+    iou = shared / (target_areas[single] + pred_areas[:, None] - shared)
+    out_of_reach = np.zeros(example.num_targets, dtype=bool)
+    if example.target_distances is not None and example.target_distance_confidences is not None:
+        out_of_reach = (example.target_distances > level.max_distance) | (
+            example.target_distance_confidences < level.min_confidence
         )
+    asked = ~((target_areas[single] < level.min_area) | out_of_reach[single])
 
-
-def _judge_image(image: _Image, class_id: int, level: _Level) -> _Verdicts:
-    preds = np.flatnonzero(image.pred_classes == class_id)
-    of_class = image.target_classes == class_id
-    single = np.flatnonzero(of_class & ~image.target_crowd)
-    crowd = np.flatnonzero(of_class & image.target_crowd)
-    pred_areas, scores = image.pred_areas[preds], image.pred_scores[preds]
-
-    shared = image.shared[np.ix_(preds, single)]
-    iou = shared / (image.target_areas[single] + pred_areas[:, None] - shared)
-    out_of_reach = (image.target_distances > level.max_distance) | (image.target_confidences < level.min_confidence)
-    asked = ~((image.target_areas[single] < level.min_area) | out_of_reach[single])
-
-    crowd_shared = image.shared[np.ix_(preds, crowd)]
-    crowd_area = image.target_areas[crowd].sum()
+    crowd_shared = shared_pixels[np.ix_(preds, crowd)]
+    crowd_area = target_areas[crowd].sum()
     crowd_iou = crowd_shared.sum(axis=1) / (crowd_area + pred_areas - crowd_shared.sum(axis=1))
     crowd_weight = 1 + ((crowd_area < level.min_area) | out_of_reach[crowd])
-    forgiven = image.pred_void[preds] + crowd_shared @ crowd_weight + shared[:, ~asked].sum(axis=1)
+    forgiven = (pred_areas - overlap.pred_areas[preds]) + crowd_shared @ crowd_weight + shared[:, ~asked].sum(axis=1)
 
     counts, right = np.zeros((2, len(THRESHOLDS), len(preds)), dtype=bool)
     num_missed = np.zeros(len(THRESHOLDS), dtype=np.int64)

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float64, Int32, Int64
 from seriatim.core.errors import ConfigError, DataError, ShapeError
 from seriatim.core.instances import Instances
 from seriatim.core.shapes import Size, check_label_map
-from seriatim.metrics.overlap import CountedLabels, Overlap, RunMasks, count_labels, overlap_masks, runs_of
+from seriatim.metrics.overlap import Overlap, overlap_masks
+from seriatim.metrics.runs import CountedLabels, RunMasks, count_labels, runs_of
 
 TARGET_KINDS = {
     "target_classes": "iu",

@@ -75,7 +75,7 @@ def test_labels_with_gaps_are_named_as_they_came():
     assert sorted_out.target_counts() == {"right": 1, "joined": 0, "split": 0, "inexact": 0, "missed": 1}
 
 
-def test_a_image_without_pixels_has_no_objects():
+def test_an_image_without_pixels_has_no_objects():
     empty = np.zeros((0, 4), dtype=np.int32)
     sorted_out = sort_failures(empty, empty)
     assert sum(sorted_out.target_counts().values()) == sum(sorted_out.pred_counts().values()) == 0

@@ -100,7 +100,7 @@ def test_progress_counts_the_tiles(predictor):
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
-def test_a_image_is_rescaled_to_the_diameter_and_masks_come_back_at_its_own_size(oracle):
+def test_an_image_is_rescaled_to_the_diameter_and_masks_come_back_at_its_own_size(oracle):
     labels = paint_discs((300, 400), [(y, x) for y in range(40, 280, 70) for x in range(40, 380, 70)], 24)
     predictor = Predictor(oracle, describe({}, preparation={"channels": 1, "diameter": 24}))
     found = predictor.predict(image_of(labels))
@@ -125,7 +125,7 @@ def test_a_diameter_that_is_near_enough_keeps_the_scale(oracle):
     assert np.array_equal(predictor.predict(image_of(labels)).label_map(), labels)
 
 
-def test_a_image_without_objects_keeps_its_scale(oracle):
+def test_an_image_without_objects_keeps_its_scale(oracle):
     predictor = Predictor(oracle, describe({}, preparation={"channels": 1, "diameter": 24}))
     assert len(predictor.predict(np.zeros((80, 80), dtype=np.uint8))) == 0
 
@@ -192,7 +192,7 @@ def test_channels_that_do_not_fit_are_refused(tiny_network, tiny_config):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 5), (33, 31), (32, 32)])
-def test_a_image_of_any_size_keeps_its_size(tiny, size):
+def test_an_image_of_any_size_keeps_its_size(tiny, size):
     image = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
     found = tiny.predict(image)
     assert found.size == size

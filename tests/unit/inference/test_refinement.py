@@ -88,7 +88,7 @@ def test_filling_a_hole_takes_no_object_that_lies_in_it():
     assert after.masks()[0][35, 25]
 
 
-def test_a_image_without_objects_comes_back_as_it_is():
+def test_an_image_without_objects_comes_back_as_it_is():
     nothing = Instances((20, 30), [])
     assert refine_instances(np.zeros((3, 20, 30), dtype=np.float32), nothing, CRFConfig()) is nothing
 

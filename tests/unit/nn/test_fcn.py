@@ -28,7 +28,7 @@ def test_a_cell_begins_every_stride_pixels(size, stride, expected):
     assert LeafNetwork(1, 4, stride)(torch.rand(1, 1, *size)).shape == (1, 4, *expected)
 
 
-def test_a_image_smaller_than_the_stride_has_a_cell_of_its_own_too_where_it_is_shrunk_before():
+def test_an_image_smaller_than_the_stride_has_a_cell_of_its_own_too_where_it_is_shrunk_before():
     assert LeafNetwork(1, 4, 5, "bilinear")(torch.rand(1, 1, 3, 12)).shape == (1, 4, 1, 2)
 
 

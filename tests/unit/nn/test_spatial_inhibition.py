@@ -14,7 +14,7 @@ def test_a_pixel_is_in_the_mask_where_its_share_exceeds_what_the_threshold_asks(
     assert ((found.mask_probs > 0.5) == (shares > math.exp(-2.0))).all()
 
 
-def test_the_pixels_of_a_image_compete_and_those_of_two_images_do_not():
+def test_the_pixels_of_an_image_compete_and_those_of_two_images_do_not():
     response = torch.zeros(2, 3, 3)
     before = log_softmax_over_pixels(response)
     response[0, 1, 1] = 2.0

@@ -79,7 +79,7 @@ def test_a_damaged_list_of_images_is_refused(run):
             run.usable_images(splits)
 
 
-def test_a_image_that_was_left_out_must_still_be_at_its_place(run):
+def test_an_image_that_was_left_out_must_still_be_at_its_place(run):
     splits = open_splits(recipe_of().data)
     left_out = {"part": "training", "index": 1, "name": "rosette-000001", "reason": "broken"}
     run.images_path.write_text(json.dumps({"training": 4, "validation": 0, "left_out": [left_out]}))

@@ -90,19 +90,6 @@ def limb(points: Points, widths: Sequence[float]) -> tuple[Contour, ...]:
     return tuple(contours)
 
 
-def profile(rows: Sequence[tuple[float, float]], rounds: int = 1, x: float = 0.0) -> Contour:
-    """The outline of a turned body, such as a bottle.
-
-    Args:
-        rows: height y and half width there, from the top down.
-        rounds: how often corners are cut.
-        x: of the axis.
-    """
-    right = [(y, x + half) for y, half in rows]
-    left = [(y, x - half) for y, half in reversed(rows)]
-    return curve([*right, *left], rounds)
-
-
 def hole(contour: Contour) -> Contour:
     """The same curve as the edge of a hole in the part that it is put into."""
     return contour[::-1]

@@ -25,7 +25,7 @@ from seriatim.data.synthetic.scene_classes import CLASS_NAMES, KINDS
 from seriatim.data.synthetic.scene_rendering import cast_shadow, paint_ground, paint_object, photograph
 from seriatim.data.synthetic.shapes_objects import draw_clutter
 
-FEWEST_CLASSES, MAX_CLASSES = 3, len(KINDS)
+MIN_CLASSES, MAX_CLASSES = 3, len(KINDS)
 """How many classes a scene may draw from."""
 
 MIN_VISIBLE_PIXELS = 20
@@ -88,7 +88,7 @@ def make_scene(seed: int, num_classes: int = 5, size: tuple[int, int] = (256, 25
 
     Args:
         seed: any integer from 0; never train on seeds below 1000.
-        num_classes: 3 to 20, the first of `scene_classes.CLASS_NAMES`; all are equally likely.
+        num_classes: 3 to 8, the first of `scene_classes.CLASS_NAMES`; all are equally likely.
         size: (height, width) in pixels, each at least 64.
 
     Raises:
@@ -121,8 +121,8 @@ def check_scene(seed: int, num_classes: int, size: tuple[int, int]) -> None:
     """
     if seed < 0:
         raise ConfigError(f"scene seed: expected an integer from 0, got {seed}")
-    if not FEWEST_CLASSES <= num_classes <= MAX_CLASSES:
-        raise ConfigError(f"scene classes: expected {FEWEST_CLASSES} to {MAX_CLASSES}, got {num_classes}")
+    if not MIN_CLASSES <= num_classes <= MAX_CLASSES:
+        raise ConfigError(f"scene classes: expected {MIN_CLASSES} to {MAX_CLASSES}, got {num_classes}")
     if min(size) < _MIN_SIDE:
         raise ConfigError(f"scene size: expected at least {_MIN_SIDE} x {_MIN_SIDE}, got {size[0]} x {size[1]}")
 

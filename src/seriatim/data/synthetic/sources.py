@@ -1,7 +1,7 @@
 """The data kinds `rosettes:N` and `scenes:N`, optionally with `@SEED`: N synthetic plants or scenes, generated when they are read.
 
 Image number i of seed S is `make_rosette(S + i)` or `make_scene(S + i)`; without a seed they start at 0, and this project never trains on
-seeds below 1000. Scenes take settings after commas: `scenes:200@1000,classes=12,size=192x256`.
+seeds below 1000. Scenes take settings after commas: `scenes:200@1000,classes=8,size=192x256`.
 """
 
 import re
@@ -74,7 +74,7 @@ class ScenesSource(Source):
         Args:
             count: number of scenes.
             seed: of the first; each following one has the next seed.
-            num_classes: 3 to 20.
+            num_classes: 3 to 8.
             size: (height, width) in pixels, each at least 64.
 
         Raises:
@@ -94,7 +94,7 @@ class ScenesSource(Source):
             ConfigError: if `spec` is none of these, or there can be no such scenes.
         """
         first, *settings = spec.split(",")
-        expected = f"scenes:{spec}: expected scenes:N or scenes:N@SEED, such as scenes:64@1000,classes=12"
+        expected = f"scenes:{spec}: expected scenes:N or scenes:N@SEED, such as scenes:64@1000,classes=8"
         count, seed = _count_and_seed(first, expected)
         num_classes, size = 5, (256, 256)
         for setting in settings:

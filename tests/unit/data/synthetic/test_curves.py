@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from seriatim.data.synthetic.curves import hole, joint, limb, mirrored, polygon, profile, scaled, turned
+from seriatim.data.synthetic.curves import hole, joint, limb, mirrored, polygon, scaled, turned
 
 
 def test_bones_hang_down_and_swing_forward():
@@ -26,11 +26,6 @@ def test_a_half_is_mirrored_and_a_table_scaled_without_rounding():
     half = [(0.1, 0.3), (0.7, 0.9)]
     assert mirrored(half) == [(0.1, 0.3), (0.7, 0.9), (0.7, -0.9), (0.1, -0.3)]
     assert scaled(half, 0.3, -3.0) == [(0.1 * 0.3, 0.3 * -3.0), (0.7 * 0.3, 0.9 * -3.0)]
-
-
-def test_a_profile_is_symmetric_about_its_axis():
-    outline = profile([(0.0, 0.2), (0.5, 0.4), (1.0, 0.1)], x=0.25)
-    assert sorted(np.round(outline[:, 1] - 0.25, 12)) == sorted(np.round(0.25 - outline[:, 1], 12))
 
 
 def test_a_quarter_turn_takes_x_to_y():

@@ -34,7 +34,7 @@ def test_a_scene_has_the_promised_types_and_default_size(scenes):
 @pytest.mark.parametrize("size", [(64, 64), (64, 200), (150, 97)])
 def test_the_asked_size_comes_out_and_always_holds_an_object(size):
     for seed in range(6):
-        scene = make_scene(seed, num_classes=20, size=size)
+        scene = make_scene(seed, num_classes=8, size=size)
         assert scene.image.shape == (*size, 3)
         assert scene.labels.shape == size
         assert len(scene.objects) >= 1
@@ -82,7 +82,7 @@ def test_an_object_that_is_hidden_too_much_is_not_there():
     hidden = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        things, objects = _arrange(rng, _draw_plan(rng, 256, 256), 20)
+        things, objects = _arrange(rng, _draw_plan(rng, 256, 256), 8)
         drawn = [thing.drawing for thing in things if thing.class_id]
         assert [thing.class_id for thing in things if thing.class_id] == objects.class_ids.tolist()
         for drawing, visible in zip(drawn, objects, strict=True):
@@ -167,16 +167,16 @@ def test_images_are_neither_flat_nor_clipped(scenes):
 
 
 def test_more_classes_show_all_of_themselves():
-    met = {class_id for seed in range(40) for class_id in make_scene(seed, 20, (64, 64)).objects.class_ids.tolist()}
-    assert len(met) == 20
+    met = {class_id for seed in range(40) for class_id in make_scene(seed, 8, (64, 64)).objects.class_ids.tolist()}
+    assert len(met) == 8
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"seed": -1}, "scene seed: expected an integer from 0, got -1"),
-        ({"num_classes": 2}, "scene classes: expected 3 to 20, got 2"),
-        ({"num_classes": 21}, "scene classes: expected 3 to 20, got 21"),
+        ({"num_classes": 2}, "scene classes: expected 3 to 8, got 2"),
+        ({"num_classes": 9}, "scene classes: expected 3 to 8, got 9"),
         ({"size": (63, 256)}, "expected at least 64 x 64, got 63 x 256"),
     ],
 )

@@ -16,7 +16,7 @@ from seriatim.data.synthetic.sources import RosetteSource, ScenesSource
     [
         ("1", 1, 0, 5, (256, 256)),
         ("64@1000", 64, 1000, 5, (256, 256)),
-        ("8@3,classes=12", 8, 3, 12, (256, 256)),
+        ("8@3,classes=8", 8, 3, 8, (256, 256)),
         ("8,size=96x128,classes=3", 8, 0, 3, (96, 128)),
     ],
 )
@@ -35,7 +35,7 @@ def test_a_specification_gives_number_seed_classes_and_size(spec, count, seed, n
         ("5,class=3", "unknown setting 'class'; did you mean 'classes'"),
         ("5,classes=", "expected classes=C or size=HxW"),
         ("5,size=64", "expected classes=C or size=HxW, such as size=192x256, got 'size=64'"),
-        ("5,classes=2", "expected 3 to 20, got 2"),
+        ("5,classes=2", "expected 3 to 8, got 2"),
         ("5,size=8x8", "at least 64 x 64, got 8 x 8"),
     ],
 )

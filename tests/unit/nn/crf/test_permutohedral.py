@@ -154,7 +154,7 @@ def test_a_dense_cloud_has_the_mass_of_the_gaussian(dims):
 
 @pytest.mark.parametrize("thetas", [(49.0, 5.0), (160.0, 3.0), (80.0, 13.0)])
 @pytest.mark.parametrize("top", [0, 200])
-def test_the_filter_is_within_12_percent_of_brute_force_on_a_image(thetas, top):
+def test_the_filter_is_within_12_percent_of_brute_force_on_an_image(thetas, top):
     features = image_features(48, *thetas, top)
     exact = gaussian(features)
     values = blocks_of_labels(48)
