@@ -15,7 +15,6 @@ COVERED_BY = {
     "core/batch.py": "unit/models/test_interface.py",
     "core/progress.py": "unit/data/readers/test_folder.py",
     "core/shapes.py": "unit/core/test_instances.py",
-    "data/convert.py": "unit/data/test_source.py",
     "data/problems.py": "unit/data/readers/test_voc.py",
     "data/samples.py": "unit/data/test_source.py",
     "data/readers/files.py": "unit/data/readers/test_voc.py",

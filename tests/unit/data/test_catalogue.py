@@ -1,19 +1,13 @@
-"""Data sets by their specification, KIND:PATH."""
+"""The catalogue of the kinds of data."""
 
 import pytest
-from PIL import Image
 
 from seriatim.core.errors import ConfigError
-from seriatim.data.catalogue import open_source
-from seriatim.data.readers.folder import FolderSource
+from seriatim.data import catalogue
 
 
-def test_a_kind_and_its_path_open_a_source(tmp_path):
-    for part in ("images", "labels"):
-        (tmp_path / part).mkdir()
-        Image.new("L", (4, 4)).save(tmp_path / part / "a.png")
-    assert isinstance(open_source(f"folder:{tmp_path}"), FolderSource)
-    assert len(open_source("rosettes:5")) == 5
+def test_a_kind_and_its_path_open_a_source():
+    assert len(catalogue.open_source("rosettes:5")) == 5
 
 
 @pytest.mark.parametrize(
@@ -27,4 +21,4 @@ def test_a_kind_and_its_path_open_a_source(tmp_path):
 )
 def test_a_specification_that_cannot_be_used_says_why(spec, message):
     with pytest.raises(ConfigError, match=message):
-        open_source(spec)
+        catalogue.open_source(spec)

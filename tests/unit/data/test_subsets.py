@@ -1,4 +1,4 @@
-"""Parts of a source: some images, those of a split, and the objects of some classes."""
+"""Parts of a source: the objects of some classes."""
 
 from dataclasses import replace
 

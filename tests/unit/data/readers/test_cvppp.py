@@ -1,4 +1,4 @@
-"""Kind cvppp: the layouts in which the sets are published, and what a set holds."""
+"""Kind cvppp: in the layouts in which the sets are given out; and what a set holds."""
 
 import numpy as np
 import pytest
@@ -73,11 +73,23 @@ def test_names_of_the_plant_phenotyping_sets_are_read(tmp_path):
     assert names_of(CvpppSource(tmp_path / "Ara2013-Canon")) == ["ara2013_plant001"]
 
 
-def save_plant_of(folder, name, leaves):
+# --- what a set holds -----
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels)).save(path)
+
+
+def grey(value=100, size=(4, 5)):
+    return np.full(size, value, dtype=np.uint8)
+
+
+def save_labelled_plant(folder, name, leaves):
     """An image and its palette label map, as the challenge ships them; the index is the leaf, colours are for the eye."""
     rgb = np.zeros((*np.shape(leaves), 3), dtype=np.uint8)
     rgb[..., 1] = np.asarray(leaves) * 20
-    Image.fromarray(rgb).save(folder / f"{name}_rgb.png")
+    save(folder / f"{name}_rgb.png", rgb)
     palette = Image.fromarray(np.asarray(leaves, dtype=np.uint8), mode=None)
     palette = palette.convert("P") if palette.mode != "P" else palette
     palette.putdata(np.asarray(leaves, dtype=np.uint8).ravel().tolist())
@@ -87,12 +99,12 @@ def save_plant_of(folder, name, leaves):
 
 @pytest.fixture
 def plants(tmp_path):
-    names_in = {"A1": ["plant001", "plant002"], "A4": ["plant0001"]}
-    for part, names in names_in.items():
+    save_plant_in = {"A1": ["plant001", "plant002"], "A4": ["plant0001"]}
+    for part, names in save_plant_in.items():
         for name in names:
             (tmp_path / part).mkdir(exist_ok=True)
-            save_plant_of(tmp_path / part, name, [[0, 1, 1], [5, 0, 2]])
-            Image.new("L", (5, 4), 100).save(tmp_path / part / f"{name}_fg.png")  # lies beside them in the true sets
+            save_labelled_plant(tmp_path / part, name, [[0, 1, 1], [5, 0, 2]])
+            save(tmp_path / part / f"{name}_fg.png", grey())  # lies beside them in the true sets
     return tmp_path
 
 
@@ -126,8 +138,8 @@ def test_a_folder_that_is_none_of_cvppps_is_refused(tmp_path):
 
 
 def test_a_damaged_plant_and_labels_of_another_size_are_named(plants):
-    save_plant_of(plants / "A4", "plant0002", [[1, 2]])
-    Image.new("RGB", (2, 3)).save(plants / "A4" / "plant0002_rgb.png")
+    save_labelled_plant(plants / "A4", "plant0002", [[1, 2]])
+    save(plants / "A4" / "plant0002_rgb.png", np.zeros((3, 2, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"plant0002_label\.png: is 1 x 2 pixels, plant0002_rgb\.png 3 x 2"):
         CvpppSource(plants).read(3)
     (plants / "A4" / "plant0002_rgb.png").write_bytes(b"\x89PNG\r\n")

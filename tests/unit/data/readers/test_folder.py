@@ -1,4 +1,4 @@
-"""Kind folder: images and label maps of the same stem, read and written."""
+"""Kind folder: read, and written."""
 
 import numpy as np
 import pytest
@@ -105,8 +105,11 @@ def test_a_colour_image_is_no_label_map(folder, labels):
         FolderSource(folder).read(0)
 
 
+# --- writing -----
+
+
 def test_what_is_written_is_read_again(tmp_path):
-    random = np.random.default_rng(0)
+    chance = np.random.default_rng(0)
 
     class Made(Source):
         class_names = ("object",)
@@ -118,7 +121,7 @@ def test_what_is_written_is_read_again(tmp_path):
             return f"made{index}"
 
         def read(self, index):
-            image = (random.integers(0, 256, size=(1 + 2 * index, 6, 7)) / 255).astype(np.float32)
+            image = (chance.integers(0, 256, size=(1 + 2 * index, 6, 7)) / 255).astype(np.float32)
             labels = np.array(WITHOUT_GAPS, dtype=np.int32)
             labels = np.pad(labels, ((0, 2), (0, 2)))
             made[index] = Sample(self.name(index), image, labels, np.ones(3, dtype=np.int64))

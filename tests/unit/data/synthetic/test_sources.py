@@ -60,6 +60,12 @@ def test_a_rosette_of_a_source_is_that_of_its_seed():
     assert sample.classes.tolist() == [1] * plant.labels.max()
 
 
+@pytest.mark.parametrize("spec", ["0", "x", "5@", "5@x", "5,classes=3"])
+def test_rosettes_that_cannot_be_read_say_what_was_expected(spec):
+    with pytest.raises(ConfigError, match="expected rosettes:N or rosettes:N@SEED"):
+        open_source(f"rosettes:{spec}")
+
+
 @pytest.mark.parametrize(("spec", "count", "seed"), [("1", 1, 0), ("64", 64, 0), ("8@1000", 8, 1000), ("3@0", 3, 0)])
 def test_a_number_of_rosettes_and_their_first_seed_are_read(spec, count, seed):
     source = RosetteSource.parse(spec)
@@ -67,8 +73,8 @@ def test_a_number_of_rosettes_and_their_first_seed_are_read(spec, count, seed):
     assert source.name(0) == f"rosette-{seed:06d}"
 
 
-@pytest.mark.parametrize("spec", ["", "0", "-1", "a", "5@", "5@a", "5@-1", "@5", "5@1@2", "1.5", "5 ", "5,classes=3"])
-def test_rosettes_that_cannot_be_read_say_what_was_expected(spec):
+@pytest.mark.parametrize("spec", ["", "0", "-1", "a", "5@", "5@a", "5@-1", "@5", "5@1@2", "1.5", "5 "])
+def test_a_number_of_rosettes_that_cannot_be_used_is_refused(spec):
     with pytest.raises(ConfigError, match="expected rosettes:N or rosettes:N@SEED"):
         RosetteSource.parse(spec)
 
