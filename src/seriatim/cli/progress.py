@@ -1,10 +1,25 @@
 """A progress bar on stderr if that is a terminal, otherwise nothing."""
 
 import sys
-from typing import Any
+from typing import Any, Self
 
 
-class ProgressBar:
+class Bar:
+    """A bar of rich that is there during a `with` block; without a terminal there is none."""
+
+    _bar: Any = None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class ProgressBar(Bar):
     """Shows in a `with` block how many images are done, and how many tiles of a large one."""
 
     def __init__(self, total: int, unit: str = "images") -> None:
@@ -13,7 +28,6 @@ class ProgressBar:
             total: number of images.
             unit: their name.
         """
-        self._bar: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,15 +36,6 @@ class ProgressBar:
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._images = self._bar.add_task(unit, total=total)
             self._tiles = self._bar.add_task("tiles", total=1, visible=False)
-
-    def __enter__(self) -> "ProgressBar":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def tiles(self, done: int, total: int) -> None:
         """Show that `done` of `total` tiles of the current image are done."""

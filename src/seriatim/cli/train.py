@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from seriatim.cli.options import DeviceOption, SettingsOption
+from seriatim.cli.progress import Bar
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -43,7 +44,7 @@ def train(
     return 0
 
 
-class TrainingProgress:
+class TrainingProgress(Bar):
     """Shows losses and the remaining time: as a bar if stderr is a terminal, otherwise as a line every few iterations."""
 
     def __init__(self, total: int, every: int = 50) -> None:
@@ -55,7 +56,6 @@ class TrainingProgress:
         self.total = total
         self.every = every
         self._recent: deque[float] = deque(maxlen=50)
-        self._bar: Any = None
         if sys.stderr.isatty():
             from rich import progress as bars
             from rich.console import Console
@@ -64,15 +64,6 @@ class TrainingProgress:
             columns = (bars.BarColumn(), bars.MofNCompleteColumn(), *times, bars.TextColumn("{task.description}"))
             self._bar = bars.Progress(*columns, console=Console(stderr=True))
             self._task = self._bar.add_task("", total=total)
-
-    def __enter__(self) -> "TrainingProgress":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def show(self, state: Any, losses: dict[str, float]) -> None:
         """Show an iteration.
