@@ -1,7 +1,7 @@
 """Progress bars on stderr if that is a terminal."""
 
 import sys
-from typing import Any, Self
+from typing import Any
 
 
 class TerminalBar:
