@@ -48,7 +48,7 @@ class ImagePrompts:
         """
         y0, x0, y1, x1 = tiles[number]
         factors = (scaled[0] / size[0], scaled[1] / size[1])
-        boxes = self.boxes.scale(factors).shift((-y0, -x0)).clip((y1 - y0, x1 - x0))
+        boxes = self.boxes.scale(factors).shift((float(-y0), float(-x0))).clip((y1 - y0, x1 - x0))
         points, edges = self.points * factors, np.array(tiles, dtype=np.float64)
         inside = np.minimum(points[:, None] - edges[None, :, :2], edges[None, :, 2:] - points[:, None]).min(axis=2)
         mine = points[inside.argmax(axis=1) == number] - (y0, x0)
