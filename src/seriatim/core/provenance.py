@@ -116,10 +116,7 @@ def provenance(started: Start, arguments: Sequence[str] | None = None) -> dict[s
         "seconds": round(time.perf_counter() - started.clock, 1),
         "python": platform.python_version(),
         "packages": {name: found for name in RESULT_PACKAGES if (found := _version(name)) is not None},
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
+        **_machine(),
         **_torch_facts(),
         "load_before": started.load,
         "load_after": _load_average(),
@@ -172,10 +169,7 @@ def environment() -> dict[str, Any]:
     """Python, machine, source tree and the versions of everything installed."""
     return {
         "python": platform.python_version(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
+        **_machine(),
         **source_tree(),
         "packages": {
             one.metadata["Name"]: one.version
@@ -226,6 +220,15 @@ def _git(*words: str, folder: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return None if done.returncode else done.stdout
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+    }
 
 
 def processor_name() -> str:

@@ -172,6 +172,7 @@ def _as_text(code: str | bytes) -> str:
 
 
 def _compress(counts: Int[np.ndarray, " runs"]) -> str:
+    """The text of run lengths; pycocotools has room for six characters a run and damages the memory at runs that need seven."""
     values = [int(value) for value in counts]
     characters = []
     for index, value in enumerate(values):

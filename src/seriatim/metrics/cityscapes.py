@@ -146,6 +146,7 @@ class _Pool:
         return values
 
 
+# `coco` has a class of the same name: what it holds and how it averages are other rules, and only the types of the fields look alike.
 @dataclass(frozen=True, eq=False)
 class _Ranking:
     """The predictions of one class in all images at one level, best first."""

@@ -237,9 +237,7 @@ class Example:
             target_distance_confidences: numbers (G,).
 
         Raises:
-            ShapeError: as for `Example`.
-            DataError: as for `Example`.
-            ConfigError: as for `Example`.
+            ShapeError, DataError, ConfigError: as for `Example`.
 
         >>> Example.from_label_maps(np.array([[0, 1], [2, 2]]), np.array([[0, 7], [7, 7]]))
         Example(2 x 2, 2 targets, 1 predictions)

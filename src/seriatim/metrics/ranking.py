@@ -88,6 +88,11 @@ def rank_image(
     return table
 
 
+def rank_by_iou(judge: Judge) -> Callable[[Example], RankedImage]:
+    """Tabulates an example by the IoU of its predictions at full extent with its targets, all of which count."""
+    return lambda example: rank_image(example, example.overlap.iou_table(), judge)
+
+
 def rank(
     scores: Sequence[tuple[int, Float64[np.ndarray, " _"]]],
 ) -> tuple[Int64[np.ndarray, " predictions"], Int64[np.ndarray, " predictions"]]:

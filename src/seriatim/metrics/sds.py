@@ -13,7 +13,7 @@ targets, at each threshold) and `AP_vol` (mean of `mAP`). Without any target, `m
 Source: Hariharan et al., "Simultaneous detection and segmentation", ECCV 2014, Sec. 4 and its evaluation program. That program loses the
 predictions on an image without any target, which its data do not contain; ours counts them as wrong.
 
->>> from seriatim.metrics import evaluate
+>>> from seriatim.metrics import Example, evaluate
 >>> masks = np.array([[[1, 1, 1, 0]], [[1, 1, 1, 1]]], dtype=bool)
 >>> example = Example(np.array([[1, 1, 1, 1]]), [1], pred_masks=masks, pred_scores=[0.9, 0.8])
 >>> evaluate([example], "sds")["mAP"][6:]  # at 0.7 the first is right (IoU 0.75) and the second is late; from 0.8 on only the second
@@ -23,17 +23,10 @@ predictions on an image without any target, which its data do not contain; ours 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from seriatim.metrics.example import Example
-from seriatim.metrics.ranking import THRESHOLDS, Curves, RankedImage, rank_image, ranked_scoring, uncontested
+from seriatim.metrics.ranking import THRESHOLDS, Curves, rank_by_iou, ranked_scoring, uncontested
 
 
-def _tabulate(example: Example) -> RankedImage:
-    return rank_image(example, example.overlap.iou_table(), _take_best_free)
-
-
-def _take_best_free(
-    iou: Float[np.ndarray, "predictions targets"],
-) -> Bool[np.ndarray, "predictions thresholds"]:
+def _take_best_free(iou: Float[np.ndarray, "predictions targets"]) -> Bool[np.ndarray, "predictions thresholds"]:
     num_preds, num_targets = iou.shape
     right = np.zeros((num_preds, len(THRESHOLDS)), dtype=bool)
     thresholds = np.array(THRESHOLDS)
@@ -56,4 +49,4 @@ def _area_under_envelope(curves: Curves) -> Float[np.ndarray, "resamples thresho
     return (curves.gains * curves.best_precision()).sum(axis=2) / curves.num_targets
 
 
-SDS = ranked_scoring(_tabulate, _area_under_envelope)
+SDS = ranked_scoring(rank_by_iou(_take_best_free), _area_under_envelope)

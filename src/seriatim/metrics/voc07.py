@@ -15,7 +15,7 @@ instance-aware semantic segmentation", CVPR 2017: their evaluation programs. The
 3 of 10, 6 of 10 and 7 of 10 targets miss their point as they do there. Those programs sort equal scores in no certain order; ours keeps
 the order given.
 
->>> from seriatim.metrics import evaluate
+>>> from seriatim.metrics import Example, evaluate
 >>> masks = np.array([[[1, 1, 0, 0]], [[1, 1, 0, 0]]], dtype=bool)
 >>> example = Example(np.array([[1, 1, 2, 2]]), [1, 1], pred_masks=masks)
 >>> round(evaluate([example], "voc07")["mAP"][4], 4)  # one of two targets: precision 1 at the six recalls up to 0.5
@@ -25,20 +25,13 @@ the order given.
 import numpy as np
 from jaxtyping import Bool, Float
 
-from seriatim.metrics.example import Example
-from seriatim.metrics.ranking import THRESHOLDS, Curves, RankedImage, rank_image, ranked_scoring
+from seriatim.metrics.ranking import THRESHOLDS, Curves, rank_by_iou, ranked_scoring
 
 _RECALLS = np.arange(11) * 0.1
 """The eleven points as the programs have them: the fourth is 0.30000000000000004, which a recall of 3/10 misses."""
 
 
-def _tabulate(example: Example) -> RankedImage:
-    return rank_image(example, example.overlap.iou_table(), _take_best_of_all)
-
-
-def _take_best_of_all(
-    iou: Float[np.ndarray, "predictions targets"],
-) -> Bool[np.ndarray, "predictions thresholds"]:
+def _take_best_of_all(iou: Float[np.ndarray, "predictions targets"]) -> Bool[np.ndarray, "predictions thresholds"]:
     num_preds, num_targets = iou.shape
     right = np.zeros((num_preds, len(THRESHOLDS)), dtype=bool)
     best = iou.argmax(axis=1)
@@ -56,4 +49,4 @@ def _mean_of_eleven_points(curves: Curves) -> Float[np.ndarray, "resamples thres
     return (curves.best_precision() * np.diff(passed, axis=2, prepend=0)).sum(axis=2) / len(_RECALLS)
 
 
-VOC07 = ranked_scoring(_tabulate, _mean_of_eleven_points)
+VOC07 = ranked_scoring(rank_by_iou(_take_best_of_all), _mean_of_eleven_points)

@@ -116,7 +116,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _check_complete(trunk: nn.Module, given: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights that lack a part of the trunk; timm would leave that part as chance made it."""
+    """Refuse weights that lack a part of the trunk; timm would leave that part at its random initial values."""
     names = {name.replace(".", "_") for name in given}
     missing = [
         name

@@ -76,6 +76,36 @@ def _cut_out(planes):
     return Instances(planes.shape[1:], [Instance.from_mask(plane) or nothing for plane in planes])
 
 
+def _list_class(examples, class_id):
+    """The predictions of a class, best first, as (number of the image, plane), and the planes of its targets in every image."""
+    ranked = []
+    for image, example in enumerate(examples):
+        for index in np.flatnonzero(example.pred_classes == class_id):
+            ranked.append((-example.pred_scores[index], len(ranked), image, example.pred_masks[index]))
+    ranked.sort(key=lambda entry: entry[:2])
+    planes = [
+        [example.target_labels == j + 1 for j in range(example.num_targets) if example.target_classes[j] == class_id]
+        for example in examples
+    ]
+    return [entry[2:] for entry in ranked], planes
+
+
+@pytest.fixture(scope="session")
+def list_class():
+    return _list_class
+
+
+@pytest.fixture
+def attributes():
+    """Attributes of two predictions and two targets, for protocols that go by none of them."""
+    return {
+        "pred_scores": [0.5, 0.5],
+        "pred_classes": [7, 8],
+        "target_classes": [1, 2],
+        "target_crowd": [True, False],
+    }
+
+
 @pytest.fixture(scope="session")
 def make_examples():
     return _make_examples

@@ -82,17 +82,10 @@ def test_duplicates_and_empty_masks_are_not_counted():
     assert (found["SBD"]["mean"], found["DiC"]["mean"]) == (1.0, 0.0)
 
 
-def test_classes_scores_and_crowds_play_no_part():
+def test_classes_scores_and_crowds_play_no_part(attributes):
     target, pred = np.array([[1, 1, 2, 2]]), np.array([[1, 1, 2, 0]])
     plain = score(target, pred)
-    dressed = score(
-        target,
-        pred,
-        pred_scores=[0.5, 0.5],
-        pred_classes=[7, 8],
-        target_classes=[1, 2],
-        target_crowd=[True, False],
-    )
+    dressed = score(target, pred, **attributes)
     assert plain == dressed
 
 
@@ -133,12 +126,14 @@ def test_a_single_image_has_deviation_zero():
     }
 
 
+@pytest.mark.not_quick
 @given(target=LABELS, pred=LABELS, void=hnp.arrays(bool, (3, 4)))
 def test_equals_the_definition(target, pred, void):
     assert score(target, pred) == pytest.approx(reference(target, pred))
     assert score(target, pred, void=void) == pytest.approx(reference(target, pred, void))
 
 
+@pytest.mark.not_quick
 @given(target=LABELS, pred=LABELS, order=st.permutations(range(1, 5)))
 def test_relabelling_changes_nothing_and_scores_stay_in_range(target, pred, order):
     numbers = np.array([0, *order])
@@ -148,6 +143,7 @@ def test_relabelling_changes_nothing_and_scores_stay_in_range(target, pred, orde
     assert found["absDiC"] == abs(found["DiC"])
 
 
+@pytest.mark.not_quick
 @given(target=LABELS)
 def test_a_perfect_prediction_scores_one(target):
     found = score(target, target)

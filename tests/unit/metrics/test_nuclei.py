@@ -127,16 +127,9 @@ def test_duplicates_and_empty_masks_are_not_counted():
     assert (found["AP"][0.5], found["DiC"]) == (1.0, 0.0)
 
 
-def test_classes_scores_and_crowds_play_no_part():
+def test_classes_scores_and_crowds_play_no_part(attributes):
     target, pred = np.array([[1, 1, 2, 2]]), np.array([[1, 1, 2, 0]])
-    dressed = score(
-        target,
-        pred,
-        pred_scores=[0.5, 0.5],
-        pred_classes=[7, 8],
-        target_classes=[1, 2],
-        target_crowd=[True, False],
-    )
+    dressed = score(target, pred, **attributes)
     plain = score(target, pred)
     assert {**dressed, "per_class": None} == {**plain, "per_class": None}
 

@@ -25,20 +25,34 @@ def _count_and_seed(spec: str, message: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or 0)
 
 
-class RosetteSource(Source):
-    """Synthetic plants seen from above, with their leaves."""
+class GeneratedSource(Source):
+    """Images that are made when they are read, each from a seed of its own."""
 
-    class_names: tuple[str, ...] = ("leaf",)
     generated = True
+    kind: str
 
     def __init__(self, count: int, seed: int = 0) -> None:
         """
         Args:
-            count: number of plants.
+            count: number of images.
             seed: of the first; each following one has the next seed.
         """
         self.count = count
         self.seed = seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        """The kind and the seed in six digits."""
+        return f"{self.kind}-{self.seed + index:06d}"
+
+
+class RosetteSource(GeneratedSource):
+    """Synthetic plants seen from above, with their leaves."""
+
+    class_names: tuple[str, ...] = ("leaf",)
+    kind = "rosette"
 
     @classmethod
     def parse(cls, spec: str) -> "RosetteSource":
@@ -51,29 +65,22 @@ class RosetteSource(Source):
             *_count_and_seed(spec, f"rosettes:{spec}: expected rosettes:N or rosettes:N@SEED, such as rosettes:64")
         )
 
-    def __len__(self) -> int:
-        return self.count
-
-    def name(self, index: int) -> str:
-        """The kind and the seed in six digits."""
-        return f"rosette-{self.seed + index:06d}"
-
     def read(self, index: int) -> Sample:
         """The plant and its leaves."""
         plant = make_rosette(self.seed + index)
         return Sample.of_one_class(self.name(index), to_float_image(plant.image), plant.labels)
 
 
-class ScenesSource(Source):
+class ScenesSource(GeneratedSource):
     """Synthetic scenes of several classes, with the visible masks of their objects, from the nearest to the farthest."""
 
-    generated = True
+    kind = "scene"
 
     def __init__(self, count: int, seed: int = 0, num_classes: int = 5, size: tuple[int, int] = (256, 256)) -> None:
         """
         Args:
-            count: number of scenes.
-            seed: of the first; each following one has the next seed.
+            count: as for `GeneratedSource`.
+            seed: likewise.
             num_classes: 3 to 8.
             size: (height, width) in pixels, each at least 64.
 
@@ -81,8 +88,7 @@ class ScenesSource(Source):
             ConfigError: if there can be no such scenes.
         """
         check_scene(seed, num_classes, size)
-        self.count = count
-        self.seed = seed
+        super().__init__(count, seed)
         self.size = size
         self.class_names = CLASS_NAMES[:num_classes]
 
@@ -111,13 +117,6 @@ class ScenesSource(Source):
             else:
                 size = (int(numbers[1]), int(numbers[2]))
         return cls(count, seed, num_classes, size)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def name(self, index: int) -> str:
-        """The kind and the seed in six digits."""
-        return f"scene-{self.seed + index:06d}"
 
     def read(self, index: int) -> Sample:
         """The scene and the visible parts of its objects."""
