@@ -48,7 +48,7 @@ class ConvLSTM(nn.Module):
     def constant_gates(
         self, constant: Float[Tensor, "batch channels height width"] | None
     ) -> Float[Tensor, "#batch gates #height #width"]:
-        """What the constant input and the bias add to the gates at every step; computed once an image.
+        """What the constant input and the bias add to the gates at every step; computed once for an image.
 
         Args:
             constant: the constant input. A ConvLSTM made without constant channels takes it as an addend of the first channels
