@@ -56,7 +56,7 @@ def build(name: str, config: Mapping[str, Any], seed: int | None = None, encoder
 
     Raises:
         ConfigError: for an unknown model or settings that cannot be used.
-        CheckpointError: if the encoder's weights cannot be had.
+        CheckpointError: if the encoder's weights are not available.
     """
     found = entry(name)
     values = dict(config)

@@ -41,7 +41,7 @@ class Encoder(nn.Module):
 
         Raises:
             ConfigError: if timm has no such pyramid.
-            CheckpointError: if the weights cannot be had or do not fit.
+            CheckpointError: if the weights are not available or do not fit.
         """
         super().__init__()
         if not timm.is_model(name):
