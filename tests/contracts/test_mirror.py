@@ -24,7 +24,6 @@ COVERED_BY = {
     "data/synthetic/shapes_living.py": "unit/data/synthetic/test_scene_classes.py",
     "data/synthetic/shapes_objects.py": "unit/data/synthetic/test_scene_classes.py",
     "inference/config.py": "unit/inference/test_predictor.py",
-    "inference/placement.py": "unit/inference/test_predictor.py",
     "inference/scale.py": "unit/inference/test_predictor.py",
     "inference/zoo.py": "zoo/test_zoo.py",
     "models/catalogue.py": "unit/models/test_interface.py",
