@@ -69,6 +69,7 @@ class RISConfig(sequential.SequentialConfig):
     """b of the spatial inhibition at the start of the training."""
 
 
+# From here to `objective`, declarations and heads resemble those of rsis.py: each file is complete, so that it reads as its paper.
 class RISObjectiveConfig(Config):
     """Weights of the terms of the loss."""
 
