@@ -1,25 +1,11 @@
 """A progress bar on stderr if that is a terminal, otherwise nothing."""
 
 import sys
-from typing import Any, Self
+from contextlib import ExitStack
+from typing import Any
 
 
-class Bar:
-    """A bar of rich that is there during a `with` block; without a terminal there is none."""
-
-    _bar: Any = None
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-
-class ProgressBar(Bar):
+class ProgressBar(ExitStack):
     """Shows in a `with` block how many images are done, and how many tiles of a large one."""
 
     def __init__(self, total: int, unit: str = "images") -> None:
@@ -28,6 +14,8 @@ class ProgressBar(Bar):
             total: number of images.
             unit: their name.
         """
+        super().__init__()
+        self._bar: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -36,6 +24,7 @@ class ProgressBar(Bar):
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._images = self._bar.add_task(unit, total=total)
             self._tiles = self._bar.add_task("tiles", total=1, visible=False)
+            self.enter_context(self._bar)
 
     def tiles(self, done: int, total: int) -> None:
         """Show that `done` of `total` tiles of the current image are done."""
