@@ -21,6 +21,23 @@ from seriatim.results.drawing import to_rgb
 _MIN_CROP = 48
 
 
+@dataclass(frozen=True, slots=True)
+class ImageFailures:
+    """The failures of one image.
+
+    Attributes:
+        name: of the image.
+        target_counts: number of targets of every kind.
+        pred_counts: number of predictions of every kind.
+        cases: every failure.
+    """
+
+    name: str
+    target_counts: dict[str, int]
+    pred_counts: dict[str, int]
+    cases: tuple[Case, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseExample:
     """A failure with its surroundings, to be drawn.
@@ -38,23 +55,6 @@ class CaseExample:
     pixels: UInt8[np.ndarray, "height width 3"]
     target_labels: Int32[np.ndarray, "height width"]
     pred_labels: Int32[np.ndarray, "height width"]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFailures:
-    """The failures of one image.
-
-    Attributes:
-        name: of the image.
-        target_counts: number of targets of every kind.
-        pred_counts: number of predictions of every kind.
-        cases: every failure.
-    """
-
-    name: str
-    target_counts: dict[str, int]
-    pred_counts: dict[str, int]
-    cases: tuple[Case, ...]
 
 
 @dataclass(slots=True)

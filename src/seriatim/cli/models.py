@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from seriatim.cli.options import SettingsOption
+from seriatim.cli.options import SettingsOption, new_app
 
 
 class _ListByDefault(TyperGroup):
@@ -16,12 +16,7 @@ class _ListByDefault(TyperGroup):
         return super().parse_args(ctx, args or ["list"])
 
 
-app = typer.Typer(
-    cls=_ListByDefault,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = new_app(cls=_ListByDefault)
 
 
 @app.callback()

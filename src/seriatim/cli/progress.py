@@ -1,11 +1,25 @@
-"""A progress bar on stderr if that is a terminal, otherwise nothing."""
+"""Progress bars on stderr if that is a terminal."""
 
 import sys
-from contextlib import ExitStack
 from typing import Any
 
 
-class ProgressBar(ExitStack):
+class TerminalBar:
+    """Shows in a `with` block a bar of rich; a subclass sets `_bar` where stderr is a terminal."""
+
+    _bar: Any = None
+
+    def __enter__(self) -> Any:  # Self, which beartype refuses outside of classes that it decorates
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class ProgressBar(TerminalBar):
     """Shows in a `with` block how many images are done, and how many tiles of a large one."""
 
     def __init__(self, total: int, unit: str = "images") -> None:
@@ -14,8 +28,6 @@ class ProgressBar(ExitStack):
             total: number of images.
             unit: their name.
         """
-        super().__init__()
-        self._bar: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,7 +36,6 @@ class ProgressBar(ExitStack):
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._images = self._bar.add_task(unit, total=total)
             self._tiles = self._bar.add_task("tiles", total=1, visible=False)
-            self.enter_context(self._bar)
 
     def tiles(self, done: int, total: int) -> None:
         """Show that `done` of `total` tiles of the current image are done."""

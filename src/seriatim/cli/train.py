@@ -3,15 +3,15 @@
 import signal
 import sys
 from collections import deque
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from seriatim.cli.options import DeviceOption, SettingsOption
+from seriatim.cli.options import DeviceOption, SettingsOption, new_app
+from seriatim.cli.progress import TerminalBar
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+app = new_app()
 
 
 @app.command()
@@ -44,7 +44,7 @@ def train(
     return 0
 
 
-class TrainingProgress(ExitStack):
+class TrainingProgress(TerminalBar):
     """Shows losses and the remaining time: as a bar if stderr is a terminal, otherwise as a line every few iterations."""
 
     def __init__(self, total: int, every: int = 50) -> None:
@@ -53,11 +53,9 @@ class TrainingProgress(ExitStack):
             total: maximum number of iterations of the run.
             every: iterations between two lines without a terminal.
         """
-        super().__init__()
         self.total = total
         self.every = every
         self._recent: deque[float] = deque(maxlen=50)
-        self._bar: Any = None
         if sys.stderr.isatty():
             from rich import progress as bars
             from rich.console import Console
@@ -66,7 +64,6 @@ class TrainingProgress(ExitStack):
             columns = (bars.BarColumn(), bars.MofNCompleteColumn(), *times, bars.TextColumn("{task.description}"))
             self._bar = bars.Progress(*columns, console=Console(stderr=True))
             self._task = self._bar.add_task("", total=total)
-            self.enter_context(self._bar)
 
     def show(self, state: Any, losses: dict[str, float]) -> None:
         """Show an iteration.

@@ -9,6 +9,7 @@ from seriatim.data.readers.cityscapes import CityscapesSource
 from seriatim.data.readers.coco import CocoSource
 from seriatim.data.readers.cvppp import CvpppSource
 from seriatim.data.readers.dsb2018 import Dsb2018Source
+from seriatim.data.readers.files import split_part
 from seriatim.data.readers.folder import FolderSource
 from seriatim.data.readers.labelme import LabelmeSource
 from seriatim.data.readers.sbd import SbdSource
@@ -19,7 +20,7 @@ from seriatim.data.synthetic.sources import RosetteSource, ScenesSource
 
 KINDS: dict[str, Callable[[str, bool], Source]] = {
     "cellpose": lambda path, strict: CellposeSource(Path(path), strict),
-    "cityscapes": lambda path, strict: CityscapesSource.parse(path, strict),
+    "cityscapes": lambda path, strict: CityscapesSource(*split_part(path), strict),
     "coco": lambda path, strict: CocoSource(Path(path), strict),
     "cvppp": lambda path, strict: CvpppSource.parse(path, strict),
     "dsb2018": lambda path, strict: Dsb2018Source(Path(path), strict),
@@ -28,7 +29,7 @@ KINDS: dict[str, Callable[[str, bool], Source]] = {
     "rosettes": lambda path, strict: RosetteSource.parse(path),  # nothing can be wrong with what is generated
     "sbd": lambda path, strict: SbdSource.parse(path, strict),
     "scenes": lambda path, strict: ScenesSource.parse(path),
-    "voc": lambda path, strict: VocSource.parse(path, strict),
+    "voc": lambda path, strict: VocSource(*split_part(path), strict),
     "yolo": lambda path, strict: YoloSource(Path(path), strict),
 }
 """Kind of data -> what opens it, from the path and whether to refuse data with problems."""

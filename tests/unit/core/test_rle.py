@@ -6,7 +6,6 @@ from pycocotools import mask as mask_api
 
 from seriatim.core.errors import DataError
 from seriatim.core.rle import decode, encode, measure_codes, measure_runs, read_counts, read_runs
-from seriatim.data.readers.coco_annotations import plain_runs
 
 
 def random_masks(rng, num):
@@ -74,32 +73,6 @@ def test_every_fault_of_a_code_is_named(text, fault):
 
 def test_a_code_too_long_for_the_memory_is_refused():
     assert "more than the limit of 8000000" in str(measure_codes(["0" * 8_000_001], [(4, 2)])[0])
-
-
-@pytest.mark.parametrize(
-    ("counts", "reason"),
-    [
-        (None, "got None"),
-        (7, "got 7"),
-        ([1, "7"], "holds str"),
-        ([1, 7.0], "holds float"),
-        ([True, 7], "holds bool"),
-        ([1, [7]], "holds list"),
-        ([2**70, 8 - 2**70], "beyond 33 bits"),
-        ([9, -1], "negative run"),
-        ([3, 4], "add up to 7"),
-        ([8], "covers no pixel"),
-        ([8, 0], "covers no pixel"),
-        ([], "holds no runs"),
-    ],
-)
-def test_every_fault_of_plain_counts_is_named(counts, reason):
-    with pytest.raises(DataError, match=reason):
-        measure_runs(plain_runs(counts), (4, 2))
-
-
-def test_runs_of_no_pixels_between_others_do_no_harm():
-    assert measure_runs(plain_runs([0, 0, 1, 2, 0, 0, 5]), (4, 2)) == (1, 0, 3, 1)
 
 
 def test_many_codes_compressed_and_plain_are_read_in_one_go():

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seriatim.core.errors import ConfigError
+from seriatim.core.errors import ConfigError, DataError
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.samples import Sample
-from seriatim.data.subsets import OfClasses, Subset
+from seriatim.data.subsets import OfClasses, Subset, split
+from seriatim.data.synthetic.sources import RosetteSource
 
 from .memory_source import MemorySource
 
@@ -76,3 +77,37 @@ def test_whole_objects_crowds_and_distances_are_chosen_alike():
 def test_a_class_that_the_images_do_not_have_is_refused_with_a_near_one():
     with pytest.raises(ConfigError, match=r"data\.classes: the images have no class 'persn'; did you mean 'person'"):
         OfClasses(Street(), ["persn"])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_parts_of_a_split_share_no_image_and_miss_none(seed):
+    source = RosetteSource(23)
+    parts = split(source, 5, 4, seed)
+    assert [len(part) for part in parts] == [14, 5, 4]
+    assert sorted(index for part in parts for index in part.indices) == list(range(23))
+    assert all(part.indices == sorted(part.indices) for part in parts)
+
+
+def test_a_split_depends_on_its_seed_alone():
+    def parts(seed):
+        return [part.indices for part in split(RosetteSource(40), 5, 5, seed)]
+
+    assert parts(3) == parts(3)
+    assert parts(3) != parts(4)
+
+
+def test_the_test_part_stays_when_the_validation_part_grows():
+    source = RosetteSource(40)
+    assert split(source, 2, 5, 0)[2].indices == split(source, 9, 5, 0)[2].indices
+
+
+def test_a_split_that_leaves_nothing_to_train_on_is_refused():
+    with pytest.raises(DataError, match="leave none of 4 to train on"):
+        split(RosetteSource(4), 2, 2, 0)
+
+
+def test_a_subset_knows_names_and_samples_of_its_source():
+    subset = Subset(Street(), [1])
+    assert len(subset) == 1
+    assert subset.name(0) == subset.read(0).name == "empty"
+    assert subset.class_names == ("car", "dog", "person")

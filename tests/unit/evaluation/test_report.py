@@ -20,7 +20,7 @@ CENTRES = [(15, 15), (15, 45), (45, 15), (45, 45)]
 
 
 class Discs(Source):
-    """Images of four discs, of which the finder misses the more the later the image is."""
+    """Images of four discs, of which the predictions miss more, the later the image is."""
 
     class_names = ("<b>disc</b>", "other")
 

@@ -53,14 +53,14 @@ def check_polygons(polygons: list[Any], size: Size) -> tuple[list[Corners], Exte
     if not polygons:
         raise DataError("segmentation holds no polygon")
     height, width = size
-    parts, usable, remarks, most_length = [], [], [], 0.0
+    parts, usable, remarks, max_length = [], [], [], 0.0
     top, left, bottom, right = height, width, 0, 0
     for number, polygon in enumerate(polygons):
         corners = _corners(polygon, number, size)
         x, y = polygon[0::2], polygon[1::2]
         x0, x1, y0, y1 = min(x), max(x), min(y), max(y)
         parts.append(corners)
-        most_length += len(x) * max(x1 - x0, y1 - y0)
+        max_length += len(x) * max(x1 - x0, y1 - y0)
         if _encloses_nothing(corners):
             remarks.append(f"polygon {number} has no area")
         elif x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
@@ -71,7 +71,7 @@ def check_polygons(polygons: list[Any], size: Size) -> tuple[list[Corners], Exte
             if min(x0, y0) < -ROUNDING or x1 > width + ROUNDING or y1 > height + ROUNDING:
                 remarks.append(f"polygon {number} leaves the image; cut at its edge")
     limit = MAX_OUTLINES * 2 * (height + width)
-    if most_length > limit and sum(map(_length, parts)) > limit:
+    if max_length > limit and sum(map(_length, parts)) > limit:
         raise DataError(f"the outline is longer than {MAX_OUTLINES} times that of the image")
     if not usable:
         raise DataError("; ".join(remarks[:5]))

@@ -24,7 +24,7 @@ from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import box_slices
 from seriatim.data.images import read_label_map
 from seriatim.data.problems import Problems
-from seriatim.data.readers.files import FileSource, check_choice, check_size, find_root, read_image, split_choice
+from seriatim.data.readers.files import FileSource, check_choice, check_size, find_root, read_image
 from seriatim.data.samples import Sample
 
 CLASS_NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
@@ -84,12 +84,6 @@ class CityscapesSource(FileSource[_Files]):
         self.entries = [files for one in PARTS[part] for files in self._list_part(one)]
         if not self.entries:
             raise DataError(f"{folder}: holds no image CITY/*_leftImg8bit.png with its *_gtFine_instanceIds.png")
-
-    @classmethod
-    def parse(cls, spec: str, strict: bool = False) -> "CityscapesSource":
-        """The source of `DIR` or `DIR@PART`."""
-        path, part = split_choice(spec)
-        return cls(Path(path), part or "trainval", strict)
 
     def _list_part(self, part: str) -> list[_Files]:
         image_files = _by_name(self.folder / "leftImg8bit" / part, "_leftImg8bit.png")

@@ -52,7 +52,7 @@ class Annotation:
         segmentation: of its mask.
         score: in 0..1; 1 of truth.
         stated_area: pixels as the file states them; None where it states none, or nonsense.
-        most_pixels: of the box that its mask takes in the memory, at the most.
+        max_pixels: of the box that its mask takes in memory.
     """
 
     item: str
@@ -62,7 +62,7 @@ class Annotation:
     segmentation: Segmentation
     score: float
     stated_area: float | None
-    most_pixels: int
+    max_pixels: int
 
 
 class AnnotationChecker:
@@ -178,9 +178,9 @@ class AnnotationChecker:
         if raw.get("area") is not None and (area is None or area < 0):
             remarks.append(f"area {describe(raw['area'])} is no number of pixels, and is not used")
             area = None
-        most_pixels = (int(extent[2]) - int(extent[0]) + 1) * (int(extent[3]) - int(extent[1]) + 1)
+        max_pixels = (int(extent[2]) - int(extent[0]) + 1) * (int(extent[3]) - int(extent[1]) + 1)
         class_id = self.class_ids[category_id]
-        return Annotation(item, image_id, class_id, is_crowd, segmentation, score, area, most_pixels), remarks
+        return Annotation(item, image_id, class_id, is_crowd, segmentation, score, area, max_pixels), remarks
 
     def _score(self, raw: dict[str, Any]) -> tuple[float, list[str]]:
         stated = raw.get("score")
@@ -259,10 +259,10 @@ def draw_all(annotations: Sequence[Annotation], size: Size, log: FileProblems) -
     drawn: list[tuple[Annotation, Instance]] = []
     room = MAX_DRAWN_PIXELS
     for annotation in annotations:
-        if annotation.most_pixels > room:
+        if annotation.max_pixels > room:
             log.add(annotation.item, f"the masks of its image fill more than {MAX_DRAWN_PIXELS} pixels; left out")
             continue
-        room -= annotation.most_pixels
+        room -= annotation.max_pixels
         box, mask = _draw(annotation.segmentation, size)
         if not mask.size:
             log.add(annotation.item, "covers no pixel; left out")

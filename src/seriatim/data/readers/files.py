@@ -93,6 +93,16 @@ def split_choice(spec: str) -> tuple[str, str | None]:
     return path, choice
 
 
+def split_part(spec: str) -> tuple[Path, str]:
+    """The folder and the part of `DIR@PART`; without a part, that for training and validation.
+
+    >>> split_part("VOC2012")[1], split_part("VOC2012@val")[1]
+    ('trainval', 'val')
+    """
+    path, part = split_choice(spec)
+    return Path(path), part or "trainval"
+
+
 def check_choice(spec: str, choice: str, known: Collection[str]) -> None:
     """Refuse a part that the data set does not have.
 

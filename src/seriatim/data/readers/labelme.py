@@ -359,7 +359,7 @@ def write_labelme(source: Source, folder: Path, progress: Progress | None = None
 
     Args:
         source: what to write.
-        folder: made if missing.
+        folder: gets `NAME.png` and `NAME.json` of every image; made if missing.
         progress: called with the number done and the number of all.
 
     Raises:

@@ -17,7 +17,7 @@ from jaxtyping import Int32, Int64
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data.problems import Problems
-from seriatim.data.readers.files import (
+from seriatim.data.readers.files import (  # nearly VOC's list, since both data sets name pairs of files in lists
     FileSource,
     Pair,
     are_there,

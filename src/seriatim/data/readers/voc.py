@@ -24,7 +24,6 @@ from seriatim.data.readers.files import (
     find_root,
     read_ids,
     read_image,
-    split_choice,
 )
 from seriatim.data.samples import Sample
 
@@ -89,12 +88,6 @@ class VocSource(FileSource[Pair]):
         self.entries = [pair for name in read_ids(self.list, self.problems) if (pair := self._pair(name)) is not None]
         if not self.entries:
             raise DataError(f"{self.list}: none of its images is there with its annotation; {self.problems[0]}")
-
-    @classmethod
-    def parse(cls, spec: str, strict: bool = False) -> "VocSource":
-        """The source of `DIR` or `DIR@PART`."""
-        path, part = split_choice(spec)
-        return cls(Path(path), part or "trainval", strict)
 
     def _pair(self, name: str) -> Pair | None:
         """An image and the map of its objects; None if a file is missing."""

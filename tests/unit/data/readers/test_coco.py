@@ -1,4 +1,4 @@
-"""Kind coco: what a right file gives; `test_coco_hostile` has the wrong ones."""
+"""Kind coco: what a right file gives; `test_coco_header` and `test_coco_annotations` have the wrong ones."""
 
 import json
 import os

@@ -8,7 +8,7 @@ from seriatim.data.catalogue import open_source
 from seriatim.data.synthetic.rosettes import make_rosette
 from seriatim.data.synthetic.scene_classes import CLASS_NAMES
 from seriatim.data.synthetic.scenes import make_scene
-from seriatim.data.synthetic.sources import ScenesSource
+from seriatim.data.synthetic.sources import RosetteSource, ScenesSource
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,22 @@ def test_a_rosette_of_a_source_is_that_of_its_seed():
 def test_rosettes_that_cannot_be_read_say_what_was_expected(spec):
     with pytest.raises(ConfigError, match="expected rosettes:N or rosettes:N@SEED"):
         open_source(f"rosettes:{spec}")
+
+
+@pytest.mark.parametrize(("spec", "count", "seed"), [("1", 1, 0), ("64", 64, 0), ("8@1000", 8, 1000), ("3@0", 3, 0)])
+def test_a_number_of_rosettes_and_their_first_seed_are_read(spec, count, seed):
+    source = RosetteSource.parse(spec)
+    assert (len(source), source.seed) == (count, seed)
+    assert source.name(0) == f"rosette-{seed:06d}"
+
+
+@pytest.mark.parametrize("spec", ["", "0", "-1", "a", "5@", "5@a", "5@-1", "@5", "5@1@2", "1.5", "5 "])
+def test_a_number_of_rosettes_that_cannot_be_used_is_refused(spec):
+    with pytest.raises(ConfigError, match="expected rosettes:N or rosettes:N@SEED"):
+        RosetteSource.parse(spec)
+
+
+def test_rosettes_overlap_by_their_seeds():
+    first, second = RosetteSource.parse("2@7"), RosetteSource.parse("1@8")
+    assert first.name(1) == second.name(0)
+    assert (first.read(1).labels == second.read(0).labels).all()

@@ -1,4 +1,4 @@
-"""Kind coco on 2,000 generated annotations, half of them hostile; `test_coco_broken` has files broken by hand.
+"""Kind coco on 2,000 generated annotations, half of them hostile; `test_coco_header` has files broken by hand.
 
 Every generated annotation knows whether it is good, what of it must be read, and whether it must be listed.
 """
@@ -16,6 +16,7 @@ from pycocotools import mask as mask_api
 from seriatim.core import rle
 from seriatim.core.errors import DataError
 from seriatim.data.readers.coco import CocoSource
+from seriatim.data.readers.coco_annotations import plain_runs
 
 HEIGHT, WIDTH = 30, 40
 SIZE = (HEIGHT, WIDTH)
@@ -339,3 +340,29 @@ def test_drawing_500_of_the_longest_outlines_takes_a_second(folder):
     assert source.problems == []
     source.whole_truth(0)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        (None, "got None"),
+        (7, "got 7"),
+        ([1, "7"], "holds str"),
+        ([1, 7.0], "holds float"),
+        ([True, 7], "holds bool"),
+        ([1, [7]], "holds list"),
+        ([2**70, 8 - 2**70], "beyond 33 bits"),
+        ([9, -1], "negative run"),
+        ([3, 4], "add up to 7"),
+        ([8], "covers no pixel"),
+        ([8, 0], "covers no pixel"),
+        ([], "holds no runs"),
+    ],
+)
+def test_every_fault_of_plain_counts_is_named(counts, reason):
+    with pytest.raises(DataError, match=reason):
+        rle.measure_runs(plain_runs(counts), (4, 2))
+
+
+def test_runs_of_no_pixels_between_others_do_no_harm():
+    assert rle.measure_runs(plain_runs([0, 0, 1, 2, 0, 0, 5]), (4, 2)) == (1, 0, 3, 1)
