@@ -1,8 +1,8 @@
-"""Segment three images that need no download: stained tissue and coins, as scikit-image ships them, and a plant drawn from numbers.
+"""Segment three images that need no download: stained tissue and coins, as scikit-image ships them, and a generated plant.
 
     python examples/demo.py --out demo
 
-Images go to demo/input, results to demo/results. The same is done by hand with `seriatim data make` and `seriatim segment`.
+Images are written to demo/input, results to demo/results. The same can be done with `seriatim data make` and `seriatim segment`.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from PIL import Image
 
 SCENES = (
     ("immunohistochemistry", "nuclei", "cell nuclei in stained colon tissue"),
-    ("coins", "nuclei", "Greek coins: no nuclei, but round things on a darker ground, which this model never saw"),
-    ("rosette-000000", "leaves", "a plant seen from above, of the kind that the model was trained on, but fresh"),
+    ("coins", "nuclei", "Greek coins: no nuclei, but round objects on a darker background; not in the training data"),
+    ("rosette-000000", "leaves", "a plant seen from above, like those in the training data, but new"),
 )
 """Stem of the image, the model that segments it, and what it shows."""
 
@@ -26,7 +26,7 @@ SCENES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of images and results")
-    parser.add_argument("--threads", type=int, help="threads of arithmetic")
+    parser.add_argument("--threads", type=int, help="number of threads for arithmetic")
     chosen = parser.parse_args(arguments)
     images = make_images(chosen.out / "input")
     threads = [] if chosen.threads is None else ["--threads", str(chosen.threads)]
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with (results / "counts.csv").open(newline="") as file:
             count = next(csv.DictReader(file))["count"]
         rows.append(f"{count:>5} objects  {results / f'{stem}.overlay.png'}  (model {model}; {what})")
-    print("\nFound, and drawn over the images:\n" + "\n".join(rows))
+    print("\nObjects found, outlined in the overlays:\n" + "\n".join(rows))
     return 0
 
 

@@ -75,7 +75,7 @@ class BoxMasks(Model[BoxMasksConfig]):
     ) -> dict[str, Float[Tensor, ""]]:
         if batch.prompts is None:
             raise ConfigError("box_masks: needs boxes; set data.boxes")
-        terms = [next(self.parameters()).sum() * 0], [next(self.parameters()).sum() * 0]
+        terms = [self.head.bias.sum() * 0], [self.head.bias.sum() * 0]  # also a crop without boxes has a gradient
         for labels, (masks, scores) in zip(batch.labels, self.segment(batch.images, batch.prompts), strict=True):
             for mask, score in zip(masks[: context.num_objects], scores, strict=False):
                 truth = object_in(labels, mask > 0)
@@ -140,7 +140,7 @@ def write_data(folder: Path, count: int = 4) -> tuple[str, Path]:
         for number, (y0, x0, y1, x1) in enumerate(corners, start=1):
             labels[y0:y1, x0:x1] = number
             box = [x0, y0, x1 - x0, y1 - y0]
-            boxes.append({"image_id": index + 1, "category_id": 1, "bbox": box, "score": 0.5 + 0.2 * number})
+            boxes.append({"image_id": str(index), "category_id": 1, "bbox": box, "score": 0.5 + 0.2 * number})
         noise = np.random.default_rng(index).integers(0, 80, size=(*labels.shape, 3))
         Image.fromarray((noise + 80 * labels[..., None]).astype(np.uint8)).save(folder / "images" / f"{index}.png")
         Image.fromarray(labels).save(folder / "labels" / f"{index}.png")

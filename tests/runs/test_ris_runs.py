@@ -167,7 +167,7 @@ def test_a_recipe_of_people_trains_the_last_layer_first_and_then_the_whole(name,
     changed = [key for key, value in encoder_of(second).items() if not torch.equal(value, first[key])]
     assert "network.encoder.features.0.weight" in changed
     step = (second["network.last.scores.0.weight"] - first["network.last.scores.0.weight"]).abs().max().item()
-    assert step <= 1.1e-6  # Adam moves a weight by its rate at the most, but for what it remembers
+    assert step <= 1.1e-6  # Adam moves a weight by at most its rate, apart from its moments
     predictor = load(tmp_path / "run", "cpu")
     assert predictor.class_names == ("person",)
     assert all(math.isfinite(line["total"]) for line in log_of(folder))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage import data
 
 import seriatim
 from seriatim.data.catalogue import open_source
@@ -53,3 +54,17 @@ def test_nuclei_that_training_never_saw_are_found(name):
     images = Subset(open_splits(data).test, range(12))
     scores = evaluate_model(seriatim.load(name, device="cpu"), images, ["nuclei"])["nuclei"]
     assert scores["AP"][0.5] > 0.6
+
+
+def test_the_object_at_each_point_is_found_in_the_order_of_the_points():
+    image = data.coins()
+    predictor = seriatim.load("nuclei", "cpu")
+    labels = predictor.predict(image).label_map()
+    points = np.array([np.argwhere(labels == number).mean(axis=0) for number in range(1, labels.max() + 1)])[::-1]
+    found = predictor.predict(image, points=points)
+    assert [one.step for one in found] == list(range(len(points)))
+    for one, (y, x) in zip(found, points, strict=True):
+        truth = labels == labels[int(y), int(x)]
+        mask = np.zeros_like(truth)
+        mask[one.box[0] : one.box[2], one.box[1] : one.box[3]] = one.mask
+        assert (mask & truth).sum() / (mask | truth).sum() > 0.8

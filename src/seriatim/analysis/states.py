@@ -114,7 +114,7 @@ def trace_states(
         predictor: of a sequential model.
         image: values in 0..1, not yet prepared, as data sets hold it and `data.images.to_float_image` gives it.
         tile: number of the tile, from 0, in reading order; None takes the one in the middle.
-        num_steps: steps at the most; None goes on to the end of the sequence.
+        num_steps: maximum number of steps; None continues to the end of the sequence.
 
     Raises:
         ConfigError: if the model emits no sequence, or there is no such tile.

@@ -1,6 +1,7 @@
 """What the verbs share: how an app is made, options, what the options open, and how numbers are written.
 
-An option stands here once, so that it has one name, one help text and one meaning in every verb. Heavy modules are imported when a verb runs,
+An option stands here once, so that it has one name, one help text and one meaning in every verb. Typer reads options from
+signatures, so the lines that declare an option, and those that take it into a verb, look alike on purpose. Heavy modules are imported when a verb runs,
 so that `--help` answers at once.
 """
 

@@ -17,7 +17,10 @@ Self = TypeVar("Self", bound="Config")
 
 
 class Config(BaseModel):
-    """Frozen settings in which an unknown key is an error."""
+    """Frozen settings in which an unknown key is an error.
+
+    A class of settings is a list of fields, each with type, default, bounds and a line of meaning. Such lists look alike, and that is intended.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 

@@ -218,7 +218,7 @@ def _take_apart(texts: Sequence[str]) -> tuple[Int64[np.ndarray, " numbers"], In
 def _sums_within(
     values: Int64[np.ndarray, " numbers"], starts: Int[np.ndarray, " parts"]
 ) -> Int64[np.ndarray, " numbers"]:
-    """Running sums that begin anew at `starts`; overflow of the whole does no harm, as the differences are right again."""
+    """Running sums that restart at `starts`; overflow of the whole is harmless, because the differences are still right."""
     sums = np.cumsum(values)
     before = sums[starts] - values[starts]
     return sums - np.repeat(before, np.diff(np.append(starts, len(values))))

@@ -32,7 +32,7 @@ class Crops(Dataset[Crop]):
         Args:
             source: the training images.
             preparation: done once to each image.
-            augmentation: drawn anew for each crop.
+            augmentation: drawn again for each crop.
             seed: of the stream.
             cache_bytes: memory for prepared images in each worker.
         """

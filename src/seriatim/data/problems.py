@@ -9,7 +9,7 @@ from seriatim.core.errors import DataError
 logger = logging.getLogger(__name__)
 
 MAX_WARNINGS = 10
-"""Problems of one data set that are said in warnings; all are listed."""
+"""Problems of one data set that are logged as warnings; all are listed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 from seriatim.core.batch import Prompts
@@ -35,8 +35,10 @@ class ImagePrompts:
     boxes: Boxes
     points: Float[np.ndarray, "points 2"]
 
-    def of_tile(self, tiles: Sequence[Box], number: int, scaled: Size, size: Size) -> Prompts:
-        """The prompts that lie in a tile, in pixels of the tile.
+    def of_tile(
+        self, tiles: Sequence[Box], number: int, scaled: Size, size: Size
+    ) -> tuple[Prompts, Int[np.ndarray, " points"]]:
+        """The prompts that lie in a tile, in pixels of the tile, and the numbers of their points in the image.
 
         A box is cut at the edges of the tile and dropped where nothing is left. A point belongs to the one tile in which it lies farthest inside.
 
@@ -48,11 +50,12 @@ class ImagePrompts:
         """
         y0, x0, y1, x1 = tiles[number]
         factors = (scaled[0] / size[0], scaled[1] / size[1])
-        boxes = self.boxes.scale(factors).shift((-y0, -x0)).clip((y1 - y0, x1 - x0))
+        boxes = self.boxes.scale(factors).shift((float(-y0), float(-x0))).clip((y1 - y0, x1 - x0))
         points, edges = self.points * factors, np.array(tiles, dtype=np.float64)
         inside = np.minimum(points[:, None] - edges[None, :, :2], edges[None, :, 2:] - points[:, None]).min(axis=2)
-        mine = points[inside.argmax(axis=1) == number] - (y0, x0)
-        return boxes.to_prompts()._replace(points=torch.from_numpy(mine.astype(np.float32)))
+        numbers = np.flatnonzero(inside.argmax(axis=1) == number)
+        places = torch.from_numpy((points[numbers] - (y0, x0)).astype(np.float32))
+        return boxes.to_prompts()._replace(points=places), numbers
 
 
 def place(

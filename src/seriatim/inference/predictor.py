@@ -6,6 +6,7 @@ objects of a batch of tiles; they are placed in the image, joined across tiles, 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ class Predictor:
         Args:
             image: see `ImageInput`; EXIF orientation of files and Pillow's images is applied.
             progress: called with the number of tiles done and of all tiles.
-            points: (y, x) in pixels of the image: the object at each point is segmented, by models with guidance.
+            points: (y, x) in pixels of the image: the object at each point is segmented, by models with guidance, in the order of the points;
+                `Instance.step` is the number of the point.
             boxes: (y0, x0, y1, x1) of detections or proposals in pixels of the image, for models that take boxes.
             box_scores: of the boxes, 0..1; None for 1.
             box_classes: of the boxes, from 1; None, or 0, for unknown.
@@ -255,6 +257,8 @@ class Predictor:
         """The objects with what they keep of shared pixels, in pixels of the image of `size`."""
         settings = self.description.inference
         found = self._joined(prepared, size, progress, prompts)
+        if prompts is not None and len(prompts.points):
+            found = sorted(found, key=lambda instance: instance.step)  # across tiles too, the order of the points
         return resolve_overlaps(found, size, settings.overlaps, settings.max_hidden, settings.min_area, settings.solid)
 
     def _joined(
@@ -301,13 +305,14 @@ class Predictor:
         """Number of the tile and object, as found; tiles in pixels of `prepared`, objects in pixels of the image of `size`."""
         scaled = (prepared.shape[1], prepared.shape[2])
         crops = np.stack([pad_tile(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in (tiles[one] for one in numbers)])
-        asked = (
-            None if prompts is None else [prompts.of_tile(tiles, one, scaled, size).to(self.device) for one in numbers]
-        )
-        found = self.network.detect(torch.from_numpy(crops).to(self.device), asked)
+        asked = None if prompts is None else [prompts.of_tile(tiles, one, scaled, size) for one in numbers]
+        given = None if asked is None else [of_tile.to(self.device) for of_tile, _ in asked]
+        found = self.network.detect(torch.from_numpy(crops).to(self.device), given)
         while (one := self._next(found)) is not None:
             tile = tiles[numbers[one.image]]
             placed = place(one.instance, one.probs, tile, scaled, size, self.network.config.mask_threshold)
+            if placed is not None and asked is not None and len(asked[one.image][1]):
+                placed = replace(placed, step=int(asked[one.image][1][placed.step]))  # number of the point in the image
             if placed is not None:
                 yield numbers[one.image], placed
 

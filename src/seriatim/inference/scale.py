@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from seriatim.data.preparation import rescale
 
 WINDOW = 256
-"""Side of the windows that are looked at, in pixels of the network."""
+"""Side of the windows that the scale is estimated from, in pixels of the network."""
 
 MIN_SCALE, MAX_SCALE = 0.25, 4.0
 """Range of the scale."""

@@ -16,6 +16,7 @@ from seriatim.losses.soft_iou import soft_iou, soft_iou_costs
 from seriatim.losses.stopping import first_steps
 
 
+# The fields are declared as those of a model's outputs are; they have other meanings.
 class MatchedSteps(NamedTuple):
     """What the loss of a sequence is computed from."""
 

@@ -147,6 +147,7 @@ class _Pool:
 
 
 # `coco` has a class of the same name: what it holds and how it averages are other rules, and only the types of the fields look alike.
+# The fields are declared as those of `coco._Ranking` and `overlap.Overlap` are; they have other axes and meanings.
 @dataclass(frozen=True, eq=False)
 class _Ranking:
     """The predictions of one class in all images at one level, best first."""

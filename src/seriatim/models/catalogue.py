@@ -46,17 +46,17 @@ def entry(name: str) -> Entry:
 
 
 def build(name: str, config: Mapping[str, Any], seed: int | None = None, encoder_weights: bool = True) -> Model[Any]:
-    """A network with weights drawn by chance, and those of its encoder where the settings name them.
+    """A network with random weights; its encoder has pretrained ones where the settings name them.
 
     Args:
         name: of the model.
         config: settings of the network, as TOML or JSON give them.
-        seed: of the weights; None takes torch's own source of chance.
+        seed: of the weights; None takes torch's global generator.
         encoder_weights: False leaves the encoder's weights out, since others will be loaded over them.
 
     Raises:
         ConfigError: for an unknown model or settings that cannot be used.
-        CheckpointError: if the encoder's weights cannot be had.
+        CheckpointError: if the encoder's weights are not available.
     """
     found = entry(name)
     values = dict(config)

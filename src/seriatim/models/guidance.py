@@ -84,7 +84,7 @@ class DenseHead(nn.Module):
 
 
 class GuidanceMemory(NamedTuple):
-    """What guidance needs at every step, computed once an image; levels from the deepest to the finest."""
+    """What guidance needs at every step, computed once for an image; levels from the deepest to the finest."""
 
     maps: DenseMaps
     seed_probs: Float[Tensor, "batch height width"]

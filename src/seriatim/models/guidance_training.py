@@ -100,7 +100,7 @@ class Teacher:
     """Chooses the cell of every step of a batch and remembers which target each step stands for.
 
     Among the cells of the remaining objects it takes the one with the best seed, so the order is the network's own. On some steps it lets the
-    network look wherever it likes, so that it also meets background and objects that it has had before.
+    network choose the cell itself, so that it also sees background and objects that it has already found.
     """
 
     def __init__(

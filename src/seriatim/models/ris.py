@@ -48,27 +48,28 @@ class RISConfig(sequential.SequentialConfig):
     channels: int = Field(default=30, ge=4)
     """d: channels of B and of every ConvLSTM: 30 (leaves), 100 (people)."""
     stride: int = Field(default=5, ge=1, le=16)
-    """Of the leaf network: width of a cell of B in pixels."""
+    """Leaf network: width of a cell of B in pixels."""
     subsampling: Literal["convolution", "bilinear"] = "convolution"
-    """Of the leaf network: its first convolution has the stride, or the image is shrunk before it (released code)."""
+    """Leaf network: its first convolution has the stride, or the image is shrunk before it (released code)."""
     encoder: str = "resnet18"
-    """Of the pyramid: a timm model."""
+    """Pyramid: a timm model."""
     encoder_depth: int = Field(default=4, ge=1, le=5)
-    """Of the pyramid: levels of the encoder that are used, from the shallowest."""
+    """Pyramid: levels of the encoder that are used, from the shallowest."""
     finest_level: int = Field(default=1, ge=0, le=4)
-    """Of the pyramid: the level whose resolution B has, 0 for the shallowest (in a ResNet: stride 2, then 4, 8 ...)."""
+    """Pyramid: the level whose resolution B has, 0 for the shallowest (in a ResNet: stride 2, then 4, 8 ...)."""
     encoder_weights: str | None = None
-    """Of FCN-8s and the pyramid: "hub", the path of a state dict, or nothing. Sec. 4.2: ImageNet."""
+    """FCN-8s and pyramid: "hub", the path of a state dict, or nothing. Sec. 4.2: ImageNet."""
     fc_channels: int = Field(default=FC_CHANNELS, ge=1)
-    """Of FCN-8s: channels of fc6 and fc7; ImageNet's weights have 4096."""
+    """FCN-8s: channels of fc6 and fc7; ImageNet's weights have 4096."""
     depth: int = Field(default=2, ge=1, le=3)
     """Number of stacked ConvLSTMs."""
     kernel_size: Literal[1, 3] = 3
-    """Of the gates: 3 (leaves) or 1 (people)."""
+    """Kernel size of the gates: 3 (leaves) or 1 (people)."""
     initial_threshold: float = 1.0
     """b of the spatial inhibition at the start of the training."""
 
 
+# From here to `objective`, declarations and heads resemble those of rsis.py: each file is complete, so that it reads as its paper.
 class RISObjectiveConfig(Config):
     """Weights of the terms of the loss."""
 
@@ -147,7 +148,7 @@ class RIS(sequential.SequentialModel[RISConfig]):
 
         Raises:
             ConfigError: if the settings contradict each other.
-            CheckpointError: if the encoder's weights cannot be had.
+            CheckpointError: if the encoder's weights are not available.
         """
         super().__init__()
         self.config = config

@@ -48,7 +48,7 @@ class ConvLSTM(nn.Module):
     def constant_gates(
         self, constant: Float[Tensor, "batch channels height width"] | None
     ) -> Float[Tensor, "#batch gates #height #width"]:
-        """What the constant input and the bias add to the gates at every step; computed once an image.
+        """What the constant input and the bias add to the gates at every step; computed once for an image.
 
         Args:
             constant: the constant input. A ConvLSTM made without constant channels takes it as an addend of the first channels
@@ -83,6 +83,6 @@ class ConvLSTM(nn.Module):
             gates = self.changing(inputs)
         gates += constant_gates
         sigmoids, candidate = gates.split((3 * self.hidden_channels, self.hidden_channels), dim=1)
-        enter, keep, show = sigmoids.sigmoid().chunk(3, dim=1)
-        cell = torch.addcmul(keep * state.cell, enter, candidate.tanh())
-        return ConvLSTMState(show * cell.tanh(), cell)
+        input_gate, forget_gate, output_gate = sigmoids.sigmoid().chunk(3, dim=1)
+        cell = torch.addcmul(forget_gate * state.cell, input_gate, candidate.tanh())
+        return ConvLSTMState(output_gate * cell.tanh(), cell)

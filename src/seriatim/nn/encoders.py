@@ -41,7 +41,7 @@ class Encoder(nn.Module):
 
         Raises:
             ConfigError: if timm has no such pyramid.
-            CheckpointError: if the weights cannot be had or do not fit.
+            CheckpointError: if the weights are not available or do not fit.
         """
         super().__init__()
         if not timm.is_model(name):
@@ -116,7 +116,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _check_complete(trunk: nn.Module, given: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights that lack a part of the trunk; timm would leave that part as chance made it."""
+    """Refuse weights that lack a part of the trunk; timm would leave that part at its random initial values."""
     names = {name.replace(".", "_") for name in given}
     missing = [
         name

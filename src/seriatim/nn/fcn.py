@@ -91,7 +91,7 @@ class VGG16(nn.Module):
             fc_channels: of fc6 and fc7; ImageNet's weights have 4096.
 
         Raises:
-            CheckpointError: if the weights cannot be had or do not fit.
+            CheckpointError: if the weights are not available or do not fit.
         """
         super().__init__()
         mean, std = input_statistics(input_channels)

@@ -36,15 +36,25 @@ class DataConfig(Config):
     """KIND:PATH of validation images of their own."""
     test: str | None = None
     """KIND:PATH of test images of their own."""
+    boxes: str | None = None
+    """COCO results file with detections or proposals for the images of the source, for models that take boxes."""
+    validation_boxes: str | None = None
+    """The same for validation images of their own."""
+    test_boxes: str | None = None
+    """The same for test images of their own."""
     classes: list[str] | None = Field(default=None, min_length=1)
     """Keep the objects of these classes only; what has none of them is neither trained on nor watched. None keeps all."""
 
     @model_validator(mode="after")
     def _each_part_has_one_origin(self) -> "DataConfig":
-        for part, number, spec in (
-            ("validation", self.num_validation, self.validation),
-            ("test", self.num_test, self.test),
+        for part, number, spec, boxes in (
+            ("validation", self.num_validation, self.validation, self.validation_boxes),
+            ("test", self.num_test, self.test, self.test_boxes),
         ):
+            if boxes is not None and spec is None:
+                raise ValueError(
+                    f"{part}_boxes is given without data.{part}; images of the source have their boxes in data.boxes"
+                )
             if number and spec is not None:
                 raise ValueError(
                     f"{part} images come from the source (num_{part} = {number}) or are images of their own ({part} = {spec!r}), "

@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.data.catalogue import open_source
+from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
 from seriatim.data.source import Source
 from seriatim.data.subsets import OfClasses, Subset, split
 from seriatim.training.recipe import DataConfig
@@ -29,20 +31,22 @@ def open_splits(config: DataConfig) -> Splits:
     """The parts that a recipe names, without reading an image.
 
     Raises:
-        DataError: if a source is missing or too small.
+        DataError: if a source is missing or too small, or its boxes cannot be used.
     """
     training, validation, test = split(
-        _open(config.source, config.classes), config.num_validation, config.num_test, config.split_seed
+        _open(config.source, config.boxes, config.classes), config.num_validation, config.num_test, config.split_seed
     )
     if config.validation is not None:
-        validation = _open(config.validation, config.classes)
+        validation = _open(config.validation, config.validation_boxes, config.classes)
     if config.test is not None:
-        test = _open(config.test, config.classes)
+        test = _open(config.test, config.test_boxes, config.classes)
     return Splits(training, validation, test)
 
 
-def _open(spec: str, classes: Sequence[str] | None) -> Source:
+def _open(spec: str, boxes: str | None, classes: Sequence[str] | None) -> Source:
     source = open_source(spec)
+    if boxes is not None:
+        source = WithBoxes(source, BoxFile(Path(boxes), source))
     return source if classes is None else OfClasses(source, classes)
 
 

@@ -123,6 +123,7 @@ TABLES = st.recursive(
 )
 
 
+@pytest.mark.not_quick
 @settings(max_examples=100, deadline=None)
 @given(TABLES)
 def test_any_nested_tables_come_back_from_their_toml(values):

@@ -26,6 +26,7 @@ def exceptions_of_the_package() -> dict[str, type[Exception]]:
     return found
 
 
+@pytest.mark.not_quick
 def test_the_drawing_holds_every_exception_class_of_the_package():
     assert set(drawn()) == set(exceptions_of_the_package())
 

@@ -344,6 +344,7 @@ print(int(status.split("VmHWM:")[1].split()[0]))
 """
 
 
+@pytest.mark.not_quick
 @pytest.mark.parametrize("program", [BUILD, READ], ids=["built", "read from a label map"])
 def test_100000_objects_of_a_10000_by_10000_image_stay_under_a_gigabyte(program):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)

@@ -83,6 +83,7 @@ with torch.autocast("cpu", torch.bfloat16):
 """
 
 
+@pytest.mark.not_quick
 def test_a_fresh_process_that_has_imported_torch_already_survives_the_faulty_kernel():
     environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, timeout=120)

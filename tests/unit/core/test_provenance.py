@@ -40,6 +40,7 @@ def test_numbers_cannot_replace_the_provenance():
         with_provenance({"provenance": {}}, Start())
 
 
+@pytest.mark.not_quick
 def test_threads_are_those_of_torch_where_it_is_in_use():
     code = "import torch; torch.set_num_threads(3); from seriatim.core.provenance import *; print(provenance(Start())['torch_threads'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "3"

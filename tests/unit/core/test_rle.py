@@ -92,6 +92,7 @@ def test_the_code_that_cannot_be_read_is_named(bad):
         read_counts(["44", bad], "masks")
 
 
+@pytest.mark.not_quick
 def test_a_mask_of_noise_comes_back_however_long_its_code():
     mask = np.indices((2100, 2000)).sum(axis=0) % 2 == 0
     code = encode((0, 0, 2100, 2000), mask, (2100, 2000))

@@ -205,6 +205,7 @@ def test_distances_for_some_images_only_are_refused():
     assert score(with_distance, Example(plane(0), pred_masks=[]))["AP"] == 0.0
 
 
+@pytest.mark.not_quick
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -150,6 +150,7 @@ def test_void_plays_no_part():
     assert score(example)["AP"] == pytest.approx(0.1)
 
 
+@pytest.mark.not_quick
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1, 20, 50]))
 def test_equals_pycocotools_on_run_length_codes(make_examples, seed, scale):
@@ -166,6 +167,7 @@ def test_more_than_a_hundred_predictions():
     assert list(score(example).values()) == pytest.approx(reference([example]), abs=1e-12)
 
 
+@pytest.mark.not_quick
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1, 15, 40]))
 def test_targets_that_overlap_and_crowds_equal_pycocotools(make_overlapping, seed, scale):

@@ -126,12 +126,14 @@ def test_a_single_image_has_deviation_zero():
     }
 
 
+@pytest.mark.not_quick
 @given(target=LABELS, pred=LABELS, void=hnp.arrays(bool, (3, 4)))
 def test_equals_the_definition(target, pred, void):
     assert score(target, pred) == pytest.approx(reference(target, pred))
     assert score(target, pred, void=void) == pytest.approx(reference(target, pred, void))
 
 
+@pytest.mark.not_quick
 @given(target=LABELS, pred=LABELS, order=st.permutations(range(1, 5)))
 def test_relabelling_changes_nothing_and_scores_stay_in_range(target, pred, order):
     numbers = np.array([0, *order])
@@ -141,6 +143,7 @@ def test_relabelling_changes_nothing_and_scores_stay_in_range(target, pred, orde
     assert found["absDiC"] == abs(found["DiC"])
 
 
+@pytest.mark.not_quick
 @given(target=LABELS)
 def test_a_perfect_prediction_scores_one(target):
     found = score(target, target)

@@ -116,6 +116,7 @@ def test_crowd_one_pixel_and_whole_image():
     assert at(0.9, one([1, 0], [1, 0])) == at(0.9, one([1, 1], [1, 1])) == 1.0
 
 
+@pytest.mark.not_quick
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), void=st.booleans())
 def test_equals_the_rules_on_planes(make_examples, seed, void):

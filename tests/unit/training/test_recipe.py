@@ -56,6 +56,7 @@ def test_a_file_is_taken_by_its_path(tmp_path):
             "optimizer.encoder_learning_rate=1",
             r"optimizer\.encoder_learning_rate: unknown key; did you mean 'learning_rate'",
         ),
+        ("data.test_boxes=boxes.json", r"data: test_boxes is given without data\.test; .* in data\.boxes"),
         ("stages=[]", r"stages: .*at least 1 item"),
         ("sed=1", "sed: unknown key; did you mean 'seed'"),
     ],

@@ -173,3 +173,21 @@ def test_generated_images_are_read_only_where_classes_are_chosen(classes, num_re
 def test_a_choice_of_no_class_is_refused():
     with pytest.raises(ConfigError, match=r"data: classes: .*at least 1 item"):
         DataConfig.parse({"source": "rosettes:3", "classes": []}, "data")
+
+
+@pytest.mark.parametrize("part", ["training", "validation", "test"])
+def test_every_part_has_the_boxes_of_its_own_source(part, voc, tmp_path):
+    def box_file(name, score):
+        box = {"image_id": name, "category_id": CAR, "bbox": [1, 2, 10, 10], "score": score}
+        (tmp_path / f"{name}.json").write_text(json.dumps([box]))
+        return str(tmp_path / f"{name}.json")
+
+    parts = {"validation": f"voc:{voc}@val", "validation_boxes": box_file("c", 0.25)}
+    parts |= {"test": f"voc:{voc}@train", "test_boxes": box_file("d", 0.75)}
+    splits = open_splits(DataConfig(source=f"voc:{voc}@train", boxes=box_file("a", 0.5), classes=["car"], **parts))
+    source = getattr(splits, part)
+    boxes = {source.name(index): source.read(index).boxes for index in range(len(source))}
+    name, score = {"training": ("a", 0.5), "validation": ("c", 0.25), "test": ("d", 0.75)}[part]
+    assert boxes[name].edges.tolist() == [[2, 1, 12, 11]]
+    assert (boxes[name].scores.tolist(), boxes[name].class_ids.tolist()) == ([score], [1])
+    assert all(len(others) == 0 for other, others in boxes.items() if other != name)

@@ -22,7 +22,7 @@ MAX_OUTLINES = 20
 """How long the outline of one object may be, in outlines of the image."""
 
 ROUNDING = 1.0
-"""Pixels by which corners lie outside in files of good will."""
+"""Pixels by which a corner may lie outside the image without a remark."""
 
 MIN_THICKNESS = 1e-6
 """Pixels; corners that lie nearer than this to one line enclose nothing."""
@@ -35,7 +35,7 @@ Corners = Float[np.ndarray, " _coordinates"]
 
 
 def check_polygons(polygons: list[Any], size: Size) -> tuple[list[Corners], Extent, list[str]]:
-    """The polygons of one object that can be drawn, what they span, and what is to be said of the others.
+    """The polygons of one object that can be drawn, their bounding box, and remarks on the others.
 
     Args:
         polygons: what the file holds, lists of x, y, x, y, ...
@@ -93,9 +93,9 @@ def rasterise_polygons(polygons: list[Corners], size: Size) -> tuple[Box, Bool[n
 def _corners(polygon: Any, number: int, size: Size) -> Corners:
     if not isinstance(polygon, list):
         raise DataError(f"polygon {number}: expected a list of x, y, x, y, ..., got {describe(polygon)}")
-    strangers = set(map(type, polygon)) - {int, float}
-    if strangers:
-        raise DataError(f"polygon {number}: holds {min(kind.__name__ for kind in strangers)} where numbers belong")
+    other_types = set(map(type, polygon)) - {int, float}
+    if other_types:
+        raise DataError(f"polygon {number}: holds {min(kind.__name__ for kind in other_types)} where numbers belong")
     if len(polygon) < 6 or len(polygon) % 2:
         raise DataError(f"polygon {number}: has {len(polygon)} numbers, expected pairs of x and y, at least three")
     try:

@@ -280,9 +280,9 @@ def plain_runs(counts: Any) -> Int64[np.ndarray, " runs"]:
     """
     if not isinstance(counts, list):
         raise DataError(f"run-length code: expected counts, a text or a list, got {describe(counts)}")
-    strangers = set(map(type, counts)) - {int}
-    if strangers:
-        raise DataError(f"run-length code: holds {min(kind.__name__ for kind in strangers)} where integers belong")
+    other_types = set(map(type, counts)) - {int}
+    if other_types:
+        raise DataError(f"run-length code: holds {min(kind.__name__ for kind in other_types)} where integers belong")
     if counts and max(map(abs, counts)) >= 2**33:
         raise DataError("run-length code: holds a number beyond 33 bits")
     return np.array(counts, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Boxes of anybody, from a JSON file of COCO results: detections for DIN, proposals for R2-IOS.
+"""Boxes of any program, from a JSON file of COCO results: detections for DIN, proposals for R2-IOS.
 
 Two layouts are read. A list of `{"image_id", "category_id", "bbox": [x, y, width, height], "score"}`, where `image_id` is the id of an image
 in the COCO file of the data, or the name of an image as a text; and an object with `images`, `annotations` and `categories`, as
@@ -98,7 +98,7 @@ class BoxFile:
         return names
 
     def _class_ids(self, content: dict[str, Any]) -> dict[int, int] | None:
-        """Category id -> class; None where `category_id` is the class, as nobody names classes."""
+        """Category id -> class; None where `category_id` is the class, because no class names are known."""
         if "categories" not in content or not self._class_names:
             return None
         categories = read_categories(read_list(content, "categories", self.path), self._log)

@@ -2,7 +2,7 @@
 
 PATH is a folder with `images/` and `labels/` of the same inner folders and stems (or with parts that hold them: `train/images`, ...), a folder
 of images below an `images/`, such as `plants/images/val`, or a `data.yaml`, of which all parts are taken. Classes are counted from 0 in the
-files; their names stand in `data.yaml` (`names`) or `classes.txt`. An image without a text file has no objects. Where outlines overlap,
+files; their names are in `data.yaml` (`names`) or `classes.txt`. An image without a text file has no objects. Where outlines overlap,
 the smaller object lies on top. An object of several parts or with holes is one outline whose parts are joined by lines there and back.
 """
 
@@ -37,7 +37,7 @@ MAX_DESCRIPTION = 2**16
 """Bytes of a `data.yaml`; reading YAML is slow, and 1,200 classes take a third of this."""
 
 ROUNDING = 1e-3
-"""How far outside 0..1 coordinates lie in files of good will."""
+"""How far outside 0..1 a coordinate may lie without being listed as a problem."""
 
 
 class _Line(NamedTuple):

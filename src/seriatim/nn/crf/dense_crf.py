@@ -140,7 +140,7 @@ class CRFKernels:
         size: (height, width) of the image.
         appearance: the appearance kernel of each image.
         smoothness: the smoothness kernel, the same for all.
-        batched: whether the image came with a batch axis.
+        batched: whether the image has a batch axis.
     """
 
     size: tuple[int, int]

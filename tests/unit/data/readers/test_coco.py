@@ -18,7 +18,7 @@ from seriatim.data.readers.coco import CocoSource
 from seriatim.data.readers.coco_header import image_size
 from seriatim.data.source import Source
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "coco-subset"
+REAL = Path(__file__).parents[5] / "shared" / "data" / "coco-subset"
 
 HEIGHT, WIDTH = 6, 8
 
