@@ -205,12 +205,6 @@ class Predictor:
             size = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
         return rescale(prepared, shrunk_size(size, preparation))
 
-    def predict_prepared(self, image: Float32[np.ndarray, "channels height width"]) -> Instances:
-        """The objects of an image that has the channels, brightness, polarity and scale of the network already."""
-        size = (image.shape[1], image.shape[2])
-        with self.evaluating():
-            return Instances(size, self._resolved(image, size, None, None))
-
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Puts the network into evaluation mode for a while, since it may be in the middle of its training."""
