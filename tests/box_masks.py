@@ -46,6 +46,8 @@ class BoxMasksObjectiveConfig(Config):
 class BoxMasks(Model[BoxMasksConfig]):
     """A convolution over the image, and one over its features and the box."""
 
+    takes_boxes = True
+
     def __init__(self, config: BoxMasksConfig) -> None:
         super().__init__()
         self.config = config

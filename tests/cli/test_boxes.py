@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instances
 from seriatim.inference.model_folder import ModelDescription, write_model_folder
 from seriatim.inference.predictor import load
@@ -51,6 +52,30 @@ def test_without_boxes_the_model_says_that_it_needs_them(run, boxed, tmp_path):
     code, _, stderr = run("evaluate", "--data", data, "--model", model, "--protocol", "nuclei")
     assert code == 2
     assert "needs boxes" in stderr
+
+
+@pytest.mark.parametrize(
+    "given", ["[]", '[{"image_id": "other", "category_id": 1, "bbox": [1, 1, 4, 4], "score": 1.0}]']
+)
+def test_boxes_for_a_model_that_takes_none_are_refused_before_any_image(run, model, images, data, tmp_path, given):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(given)
+    code, _, stderr = run("segment", images, "--model", model, "--boxes", boxes, "--out", tmp_path / "out")
+    assert code == 2
+    assert "takes none" in stderr
+    assert not (tmp_path / "out").exists()
+    code, _, stderr = run(
+        "evaluate", "--data", f"folder:{data}", "--model", model, "--boxes", boxes, "--protocol", "nuclei"
+    )
+    assert code == 2
+    assert "takes none" in stderr
+    with pytest.raises(ConfigError, match="takes none"):
+        load(model, "cpu").predict(np.zeros((40, 50), dtype=np.uint8), boxes=[])
+
+
+def test_points_outside_the_image_are_refused(boxed):
+    with pytest.raises(ShapeError, match=r"point 1, \[99.0, 3.0\], lies outside the image of 40 x 50 pixels"):
+        load(boxed[0], "cpu").predict(np.zeros((40, 50, 3), dtype=np.uint8), points=[(1, 2), (99, 3)])
 
 
 def test_python_gives_boxes_with_scores_and_classes(boxed, tmp_path):

@@ -60,6 +60,8 @@ def segment(
             f"no --model given: using {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)"
         )
     predictor = options.load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf)
+    if boxes is not None:
+        predictor.check_boxes()
     results = ResultFolder(out, chosen, predictor.class_names)
     boxes_of = None if boxes is None else BoxFile(boxes, class_names=predictor.class_names)
     failed = _segment_all(predictor, files, output_stems(files, out), results, boxes_of)

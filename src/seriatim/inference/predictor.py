@@ -106,6 +106,17 @@ class Predictor:
         if description.preparation.diameter is not None and network.diameter_estimator is None:
             raise ConfigError("preparation.diameter: needs a network that estimates diameters (model.config.guidance)")
 
+    def check_boxes(self) -> None:
+        """Refuse boxes for a model that takes none.
+
+        Raises:
+            ConfigError: naming the model.
+        """
+        if not self.network.takes_boxes:
+            raise ConfigError(
+                f"boxes: this model ({self.description.model.name}) takes none; it finds the objects itself"
+            )
+
     @property
     def device(self) -> torch.device:
         """Where the network is."""
@@ -165,7 +176,8 @@ class Predictor:
             box_classes: as for `predict`.
         """
         found = None if boxes is None else Boxes.of(boxes, box_scores, box_classes)
-        return self._stream(to_values(image), progress, _prompts(found, points))
+        values = to_values(image)
+        return self._stream(values, progress, self._prompts(found, points, (values.shape[1], values.shape[2])))
 
     def predict_values(
         self,
@@ -176,7 +188,7 @@ class Predictor:
     ) -> Instances:
         """The objects of an image as data sets hold it: values in 0..1, channels first, not yet prepared; the rest as for `predict`."""
         size = (image.shape[1], image.shape[2])
-        return Instances(size, self._stream(image, progress, _prompts(boxes, points)))
+        return Instances(size, self._stream(image, progress, self._prompts(boxes, points, size)))
 
     def prepared(
         self, values: Float32[np.ndarray, "channels height width"]
@@ -225,6 +237,15 @@ class Predictor:
             torch.autocast(self.device.type, torch.bfloat16, enabled=is_half),
         ):
             yield
+
+    def _prompts(self, boxes: Boxes | None, points: ArrayLike | None, size: Size) -> ImagePrompts | None:
+        if boxes is not None:
+            self.check_boxes()
+        if boxes is None and points is None:
+            return None
+        return ImagePrompts(
+            Boxes.none() if boxes is None else boxes, np.zeros((0, 2)) if points is None else _points(points, size)
+        )
 
     def _stream(
         self,
@@ -337,18 +358,15 @@ def to_values(image: ImageInput) -> Float32[np.ndarray, "channels height width"]
     raise ShapeError(f"image: expected a path, a Pillow image or a numpy array, got {type(image).__name__}")
 
 
-def _prompts(boxes: Boxes | None, points: ArrayLike | None) -> ImagePrompts | None:
-    if boxes is None and points is None:
-        return None
-    return ImagePrompts(
-        Boxes.none() if boxes is None else boxes, np.zeros((0, 2)) if points is None else _points(points)
-    )
-
-
-def _points(points: ArrayLike) -> Float[np.ndarray, "points 2"]:
+def _points(points: ArrayLike, size: Size) -> Float[np.ndarray, "points 2"]:
     places = np.asarray(points, dtype=np.float64)
     if not places.size:
         return np.zeros((0, 2))
     if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
         raise ShapeError(f"points: expected finite (y, x) of shape (points, 2), got shape {places.shape}")
+    outside = np.flatnonzero(((places < 0) | (places > size)).any(axis=1))
+    if len(outside):
+        raise ShapeError(
+            f"points: point {outside[0]}, {places[outside[0]].tolist()}, lies outside the image of {size[0]} x {size[1]} pixels"
+        )
     return places

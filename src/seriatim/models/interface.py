@@ -9,7 +9,7 @@ diameter_estimator  the diameters of the objects of a batch, or None            
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -72,6 +72,9 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
 
     config: ConfigT
     """Everything that fixes the network."""
+
+    takes_boxes: ClassVar[bool] = False
+    """Whether `detect` needs boxes; a model that does not is given none."""
 
     @abstractmethod
     def losses(self, batch: Batch, weights: Any, context: TrainingContext) -> dict[str, Float[Tensor, ""]]:

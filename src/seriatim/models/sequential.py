@@ -155,7 +155,7 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
 
     def _detect_at(self, images: Tensor, prompts: Sequence[Prompts]) -> Iterator[Found]:
         if any(len(one.boxes) for one in prompts):
-            raise ConfigError("boxes: a sequential model takes none; it finds its objects itself")
+            raise ConfigError("boxes: this model takes none; it finds the objects itself")
         if self.config.guidance is None:
             raise ConfigError("points: this model has no guidance, so it cannot be told where to look")
         for image, one in enumerate(prompts):

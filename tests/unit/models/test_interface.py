@@ -217,7 +217,7 @@ def test_prompts_that_a_model_does_not_take_are_refused(model):
     network = model[1].eval()
     images, none = image_of(network, 1, (48, 48)), Prompts.none()
     boxes = none._replace(boxes=torch.zeros(1, 4), scores=torch.ones(1), class_ids=torch.ones(1, dtype=torch.long))
-    with pytest.raises(ConfigError, match="boxes: a sequential model takes none"):
+    with pytest.raises(ConfigError, match="boxes: this model takes none"):
         list(network.detect(images, [boxes]))
     if network.config.guidance is None:
         with pytest.raises(ConfigError, match="points: this model has no guidance"):
