@@ -59,7 +59,7 @@ def test_wrong_usage_is_exit_code_2(run, words):
     [(ConfigError("bad name"), 2), (DataError("bad data"), 1), (ZeroDivisionError("oh"), 1), (MemoryError(), 1)],
 )
 def test_an_error_is_one_line_and_a_traceback_only_with_debug(run, monkeypatch, error, code):
-    def fail(words):
+    def fail(words, debug):
         raise error
 
     monkeypatch.setattr(cli, "_run", fail)
@@ -69,6 +69,16 @@ def test_an_error_is_one_line_and_a_traceback_only_with_debug(run, monkeypatch, 
     assert err.count("\n") == 1
     got, _, err = run("models", "--debug")
     assert got == code
+    assert "Traceback" in err
+
+
+@pytest.mark.parametrize("words", [("segment", "--tile", "1"), ("models", "add"), ("nothing",)])
+def test_wrong_usage_shows_a_traceback_only_with_debug(run, words):
+    code, _, err = run(*words)
+    assert code == 2
+    assert "Traceback" not in err
+    code, _, err = run("--debug", *words)
+    assert code == 2
     assert "Traceback" in err
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -153,6 +154,33 @@ def test_the_card_tells_data_recipe_picked_iteration_and_curve(run, trained, tmp
     for record in validations:
         assert f"| {record['iteration']} | {record['validation_loss']:.4f} | {record['score']:.4f} |" in card
     assert str(tmp_path.parent) not in card
+
+
+def test_the_commands_of_a_card_name_the_folder_of_a_model_outside_the_package(run, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("models", "add", trained, "dots", "--to", "my models")[0] == 0
+    card = (tmp_path / "my models" / "dots" / "card.md").read_text()
+    assert card.count("--model 'my models/dots' --") == 2
+    assert "The test images are kept back from the training data." in card
+    assert "images like those of its training at best" in card
+
+
+def test_the_card_says_so_where_the_test_images_have_a_source_of_their_own(run, trained, tmp_path):
+    run_folder = tmp_path / "run"
+    shutil.copytree(trained, run_folder)
+    config = (run_folder / "config.toml").read_text()
+    assert "num_test = 2" in config
+    config = config.replace("num_test = 2", 'num_test = 0\ntest = "rosettes:1"')
+    (run_folder / "config.toml").write_text(config)
+    images = json.loads((run_folder / "images.json").read_text())
+    (run_folder / "images.json").write_text(json.dumps({**images, "training": 5}))
+    code, _, err = run("models", "add", run_folder, "dots", "--to", tmp_path / "zoo", "--measure")
+    assert code == 0, err
+    card = (tmp_path / "zoo" / "dots" / "card.md").read_text()
+    assert "The test images are those of `rosettes:1`; the training images are of `folder:PATH/TO/data`." in card
+    assert "1 images of rosettes:1" in card
+    assert "only where the two sources are alike" in card
+    assert "at best" not in card
 
 
 def test_images_that_were_kept_back_are_named_beside_the_card(run, trained, tmp_path):

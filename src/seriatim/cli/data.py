@@ -150,7 +150,8 @@ def convert(
     with ProgressBar(len(source)) as progress:
         place = convert_source(source, target, progress.images)
     typer.echo(str(place))
-    typer.echo(f"not kept, since the kind has no place for it: {LOSES[target.partition(':')[0]]}", err=True)
+    kind = target.partition(":")[0]
+    typer.echo(f"where the data have them, not kept by {kind}: {LOSES[kind]}", err=True)
     for problem in source.problems:
         typer.echo(str(problem), err=True)
     if source.problems:

@@ -64,7 +64,7 @@ def _seriatim(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (with any verb).")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error that ends a verb.")] = False,
 ) -> None:
     """Segment and count the objects of an image one after another."""
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     COMMAND.set(("seriatim", *words))
     with _logging_to_stderr(debug), _signals():
         try:
-            return _run(words)
+            return _run(words, debug)
         except (KeyboardInterrupt, Terminated) as stop:
             return _fail("stopped", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT), debug)
         except BrokenPipeError:
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(f"internal error, {type(error).__name__}: {error} (--debug shows the traceback)", 1, debug)
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], debug: bool) -> int:
     command = get_command(_app)
     assert isinstance(command, _Verbs)
     for verb, (_, summary) in VERBS.items():
@@ -111,6 +111,8 @@ def _run(words: list[str]) -> int:
         show = getattr(error, "show", None)  # errors of the parser show themselves
         if show is None:
             raise
+        if debug:
+            traceback.print_exc()
         show()
         return int(getattr(error, "exit_code", 2))
     sys.stdout.flush()

@@ -76,13 +76,12 @@ def add(
     force: Annotated[bool, typer.Option("--force", help="Replace a model of this name.")] = False,
 ) -> None:
     """Make a zoo model from a run: the weights that the recipe's rule picked, and a card."""
-    from seriatim.inference.zoo import ZOO
     from seriatim.training.zoo_entry import add_model
 
     folder = add_model(
         run,
         name,
-        ZOO if to is None else to,
+        to,
         class_names=[word.strip() for word in (class_names or "").split(",") if word.strip()],
         settings=settings or [],
         half=half,

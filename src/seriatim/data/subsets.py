@@ -113,7 +113,8 @@ def split(source: Source, num_validation: int, num_test: int, seed: int) -> tupl
     """
     if num_validation + num_test >= len(source):
         raise DataError(
-            f"split: {num_validation} validation and {num_test} test images leave none of {len(source)} to train on"
+            f"split: {num_validation} validation images (data.num_validation) and {num_test} test images (data.num_test) "
+            f"leave none of {len(source)} to train on; set these numbers lower, or add images"
         )
     order = np.random.default_rng((seed, 3)).permutation(len(source))
     test, validation, training = np.split(order, (num_test, num_test + num_validation))

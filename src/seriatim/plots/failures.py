@@ -54,7 +54,8 @@ TRUTH, PREDICTION = SKY, ORANGE
 """Colours of the outlines."""
 
 _MARGIN, _LABEL, _PANEL, _GAP = 0.3, 1.65, 1.35, 0.1
-_TITLE, _BAR, _BAR_PITCH, _KEY = 0.55, 0.26, 0.58, 0.5
+_TITLE, _BAR, _KEY = 0.55, 0.26, 0.5
+_KINDS_PER_LINE, _KIND_LINE = 3, 0.17
 
 
 def draw_failures(
@@ -78,13 +79,14 @@ def draw_failures(
     """
     kinds = [kind for kind in MEANINGS if examples.get(kind)]
     columns = max([4, *(len(examples[kind]) for kind in kinds)])
-    top = _TITLE + 2 * _BAR_PITCH + 0.1
+    pred_top = _TITLE + _bar_height(target_counts)
+    top = pred_top + _bar_height(pred_counts) + 0.1
     pitch = _PANEL + 0.26
     width = _MARGIN + _LABEL + columns * (_PANEL + _GAP) + _MARGIN
     figure = new_figure(width, top + _KEY + len(kinds) * pitch + _MARGIN)
     write_text(figure, _MARGIN, 0.18, title, size=11.0, weight="bold")
     _draw_bar(figure, _TITLE, width, "targets", target_counts)
-    _draw_bar(figure, _TITLE + _BAR_PITCH, width, "predictions", pred_counts)
+    _draw_bar(figure, pred_top, width, "predictions", pred_counts)
     _draw_key(figure, top)
     for row, kind in enumerate(kinds):
         y = top + _KEY + row * pitch
@@ -105,8 +107,13 @@ def draw_failures(
     return figure
 
 
+def _bar_height(counts: Mapping[str, int]) -> float:
+    """Height in inches of a bar, the lines of its numbers and the space below."""
+    return _BAR + 0.15 + _KIND_LINE * -(-len(counts) // _KINDS_PER_LINE)
+
+
 def _draw_bar(figure: Figure, top: float, width: float, name: str, counts: Mapping[str, int]) -> None:
-    """The shares of the kinds as one bar, with their numbers in the line below."""
+    """The shares of the kinds as one bar, with their numbers in lines of equal columns below, each wide enough for its text."""
     total = sum(counts.values())
     write_text(figure, _MARGIN, top + _BAR / 2, name, size=9.5, weight="bold", va="center")
     write_text(figure, _MARGIN + _LABEL - 0.15, top + _BAR / 2, f"{total:,}", size=9.5, ha="right", va="center")
@@ -118,14 +125,14 @@ def _draw_bar(figure: Figure, top: float, width: float, name: str, counts: Mappi
     for kind, count in counts.items():
         axes.add_patch(Rectangle((start, 0), count, 1, facecolor=COLOURS[kind], edgecolor="white", linewidth=0.8))
         start += count
-    place = left
-    for kind, count in counts.items():
-        swatch = add_axes(figure, place, top + _BAR + 0.07, 0.1, 0.1)
+    for number, (kind, count) in enumerate(counts.items()):
+        line, column = divmod(number, _KINDS_PER_LINE)
+        place, below = left + column * length / _KINDS_PER_LINE, top + _BAR + 0.06 + line * _KIND_LINE
+        swatch = add_axes(figure, place, below + 0.01, 0.1, 0.1)
         swatch.add_patch(Rectangle((0, 0), 1, 1, facecolor=COLOURS[kind], edgecolor="none"))
         share = f" ({100 * count / total:.1f} %)" if total else ""
         text = f"{kind} {count:,}{share}"
-        write_text(figure, place + 0.14, top + _BAR + 0.06, text, size=7.5, colour=INK if count else FAINT)
-        place += length / max(len(counts), 1)
+        write_text(figure, place + 0.14, below, text, size=7.5, colour=INK if count else FAINT)
 
 
 def _draw_key(figure: Figure, top: float) -> None:

@@ -82,6 +82,8 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     """
     folder = RunFolder(path)
     stages = resolve_stages(recipe)
+    if resume:  # before the data are opened: a wrong folder or recipe is the better reason to name
+        folder.check_resumable(recipe)
     fabric = launch(stages, recipe.runtime, device)
     splits = open_splits(recipe.data)
     check_classes(
@@ -94,7 +96,6 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     optimizer = make_optimizer(network.to(fabric.device), recipe)
     if fabric.is_global_zero:
         if resume:
-            folder.check_resumable(recipe)
             folder.remove_temporary_files()
         else:
             folder.create(recipe)

@@ -34,17 +34,23 @@ def open_splits(config: DataConfig) -> Splits:
         DataError: if a source is missing or too small, or its boxes cannot be used.
     """
     training, validation, test = split(
-        _open(config.source, config.boxes, config.classes), config.num_validation, config.num_test, config.split_seed
+        _open("source", config.source, config.boxes, config.classes),
+        config.num_validation,
+        config.num_test,
+        config.split_seed,
     )
     if config.validation is not None:
-        validation = _open(config.validation, config.validation_boxes, config.classes)
+        validation = _open("validation", config.validation, config.validation_boxes, config.classes)
     if config.test is not None:
-        test = _open(config.test, config.test_boxes, config.classes)
+        test = _open("test", config.test, config.test_boxes, config.classes)
     return Splits(training, validation, test)
 
 
-def _open(spec: str, boxes: str | None, classes: Sequence[str] | None) -> Source:
-    source = open_source(spec)
+def _open(setting: str, spec: str, boxes: str | None, classes: Sequence[str] | None) -> Source:
+    try:
+        source = open_source(spec)
+    except DataError as error:
+        raise DataError(f"{error} (data.{setting} is {spec}; to use other images, set data.{setting})") from error
     if boxes is not None:
         source = WithBoxes(source, BoxFile(Path(boxes), source))
     return source if classes is None else OfClasses(source, classes)

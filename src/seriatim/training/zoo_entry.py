@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from seriatim.inference.model_folder import (
     write_model_folder,
 )
 from seriatim.inference.predictor import load
-from seriatim.inference.zoo import CARD_NAME, WEIGHTS_NAME, find_model_folder
+from seriatim.inference.zoo import CARD_NAME, WEIGHTS_NAME, ZOO, find_model_folder
 from seriatim.training.recipe import Recipe
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.splits import Splits, open_splits
@@ -41,7 +42,7 @@ IMAGES_NAME = "images.json"
 def add_model(
     run: Path,
     name: str,
-    zoo: Path,
+    to: Path | None = None,
     *,
     class_names: Sequence[str] = (),
     settings: Sequence[str] = (),
@@ -55,7 +56,7 @@ def add_model(
     Args:
         run: folder of the run; `run/model` holds the weights that the recipe's rule picked.
         name: of the model: lower-case letters, digits and hyphens.
-        zoo: gets the model as a folder of this name.
+        to: gets the model as a folder of this name; None: the zoo of this package.
         class_names: from class 1; empty keeps those of the run.
         settings: such as `inference.solid=true`, see `change_settings`.
         half: store the weights in 16 bits.
@@ -72,7 +73,9 @@ def add_model(
         DataError: if the data of the recipe or a result file cannot be read.
         FileWriteError: if the disk does not take it.
     """
+    zoo = ZOO if to is None else to
     folder = zoo / name
+    shown = name if to is None else shlex.quote(without_machine_paths(str(folder)))
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ConfigError(f"models add: {name!r}: expected lower-case letters, digits and hyphens, such as my-nuclei")
     if folder.exists() and not force:
@@ -99,7 +102,9 @@ def add_model(
             )
         if measure:
             score_texts.append(_measured_lines(made, name, recipe, splits.test))
-        card = make_card(name, run, recipe, read_description(made), splits, score_texts, sum_of_parameters(network))
+        card = make_card(
+            name, shown, run, recipe, read_description(made), splits, score_texts, sum_of_parameters(network)
+        )
         write_atomically(made / IMAGES_NAME, (json.dumps(image_lists(splits), indent=1) + "\n").encode())
         write_atomically(made / CARD_NAME, card.encode())
         if folder.exists():
@@ -151,6 +156,7 @@ def image_lists(splits: Splits) -> dict[str, Any]:
 
 def make_card(
     name: str,
+    shown: str,
     run: Path,
     recipe: Recipe,
     description: ModelDescription,
@@ -162,6 +168,7 @@ def make_card(
 
     Args:
         name: of the model.
+        shown: what names the model in a command.
         run: folder of the run.
         recipe: of the run.
         description: of the model.
@@ -182,7 +189,7 @@ def make_card(
 
 A network of {num_parameters / 1e6:.1f} million parameters, made by `seriatim models add`.
 
-    seriatim segment IMAGES --model {name} --out RESULTS
+    seriatim segment IMAGES --model {shown} --out RESULTS
 
 ## Data
 
@@ -205,14 +212,35 @@ Validations of the run:
 
 ## Scores
 
+{_test_data(recipe)}
+
 {scores}
 
-    seriatim evaluate {_test_words(recipe)} --model {name} --protocol {recipe.validation.protocol} --json FILE
+    seriatim evaluate {_test_words(recipe)} --model {shown} --protocol {recipe.validation.protocol} --json FILE
 
 ## Limits
 
-It is measured on images like those of its training at best; how it does on others has not been measured.
+{_limits(recipe)}
 """
+
+
+def _test_data(recipe: Recipe) -> str:
+    """A sentence that says which data the test images are of."""
+    if recipe.data.test is None:
+        return "The test images are kept back from the training data."
+    test, source = (without_machine_paths(spec) for spec in (recipe.data.test, recipe.data.source))
+    return f"The test images are those of `{test}`; the training images are of `{source}`."
+
+
+def _limits(recipe: Recipe) -> str:
+    if recipe.data.test is None:
+        return (
+            "It is measured on images like those of its training at best; how it does on others has not been measured."
+        )
+    return (
+        "The test images have a source of their own: scores on them tell how the model does on images like those of its training only where "
+        "the two sources are alike. How it does on others has not been measured."
+    )
 
 
 def _test_words(recipe: Recipe) -> str:
@@ -288,7 +316,8 @@ def _measured_lines(model: Path, name: str, recipe: Recipe, test: Source) -> str
     protocol = recipe.validation.protocol
     started = Start()
     found = evaluate_predictions(ModelPredictions(load(str(model))), test, [protocol], num_resamples=1000)
-    facts = {"data": "the test images", "model": name, "images": len(test), **found.scores}
+    data = "the test images" if recipe.data.test is None else recipe.data.test
+    facts = {"data": data, "model": name, "images": len(test), **found.scores}
     return _tables(with_provenance(facts, started))
 
 

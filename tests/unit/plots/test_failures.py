@@ -70,3 +70,12 @@ def test_an_object_that_fills_the_crop_and_a_long_name_are_drawn():
     filled.target_labels[:] = 1
     told = texts(page({"inexact": [filled]}))
     assert any(text.startswith("xxx") and "…" in text for text in told)
+
+
+def test_the_labels_of_the_bars_stay_apart_and_inside_the_page_whatever_the_shares():
+    figure = page({}, dict.fromkeys(TARGET_KINDS, 100_000), dict.fromkeys(PRED_KINDS, 100_000))
+    figure.draw_without_rendering()
+    boxes = [one.get_window_extent() for one in figure.texts]
+    for number, box in enumerate(boxes):
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:number])

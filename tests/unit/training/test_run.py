@@ -80,3 +80,13 @@ def test_a_group_that_the_model_does_not_have_is_refused_before_anything_is_writ
     with pytest.raises(ConfigError, match="did you mean 'encoder'"):
         prepare(recipe, tmp_path / "run", resume=False, device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_run_names_a_wrong_folder_or_recipe_before_missing_data(tmp_path):
+    missing = recipe_of(data={"source": f"folder:{tmp_path / 'nowhere'}", "num_validation": 1})
+    with pytest.raises(ConfigError, match="holds no run to resume"):
+        prepare(missing, tmp_path / "run", resume=True, device="cpu")
+    assert not (tmp_path / "run").exists()
+    prepare(recipe_of(), tmp_path / "run", resume=False, device="cpu")
+    with pytest.raises(ConfigError, match=r"started with another recipe: data\.source was 'rosettes:4@50'"):
+        prepare(missing, tmp_path / "run", resume=True, device="cpu")

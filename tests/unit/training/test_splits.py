@@ -191,3 +191,10 @@ def test_every_part_has_the_boxes_of_its_own_source(part, voc, tmp_path):
     assert boxes[name].edges.tolist() == [[2, 1, 12, 11]]
     assert (boxes[name].scores.tolist(), boxes[name].class_ids.tolist()) == ([score], [1])
     assert all(len(others) == 0 for other, others in boxes.items() if other != name)
+
+
+@pytest.mark.parametrize("part", ["source", "validation", "test"])
+def test_data_that_are_missing_name_the_setting_to_change(tmp_path, part):
+    config = DataConfig(**{"source": "rosettes:4", part: f"folder:{tmp_path / 'nowhere'}"})
+    with pytest.raises(DataError, match=rf"found no images/.*set data\.{part}"):
+        open_splits(config)
