@@ -54,6 +54,16 @@ def test_without_boxes_it_says_what_to_set(recipe, tmp_path):
         train(recipe, tmp_path / "run", device="cpu")
 
 
+def test_boxes_for_a_model_that_takes_none_are_refused_before_anything_is_written(recipe, tmp_path):
+    model = recipe.model.model_copy(update={"name": "ris", "config": {"channels": 4}})
+    stages = [recipe.stages[0].model_copy(update={"weights": {}})]
+    optimizer = recipe.optimizer.model_copy(update={"group_learning_rates": {}})
+    other = recipe.model_copy(update={"model": model, "stages": stages, "optimizer": optimizer})
+    with pytest.raises(ConfigError, match=r"data\.boxes: the model ris takes no boxes"):
+        train(other, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
 def test_boxes_travel_through_crops_to_the_batch(recipe, tmp_path):
     run, state = prepare(recipe, tmp_path / "run", resume=False, device="cpu")
     batches = list(run.batches(state))

@@ -91,6 +91,10 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     )
     is_restored = resume and bool(checkpoints(folder.checkpoints))
     network = catalogue.build(recipe.model.name, recipe.model.config, seed=recipe.seed, encoder_weights=not is_restored)
+    if recipe.data.boxes is not None and not network.takes_boxes:
+        raise ConfigError(
+            f"data.boxes: the model {recipe.model.name} takes no boxes; take the setting out with --set data.boxes="
+        )
     if recipe.model.weights is not None and not is_restored:
         load_weights(network, find_model_folder(recipe.model.weights))
     optimizer = make_optimizer(network.to(fabric.device), recipe)
