@@ -130,14 +130,31 @@ class Evaluator:
         Source:
             Efron and Tibshirani, "An introduction to the bootstrap", 1993, Sec. 13.3.
         """
-        if num_resamples < 1:
-            raise ConfigError(f"num_resamples: expected at least 1, got {num_resamples}")
         pool = self._pool(protocol)
         defined = pool.resample(np.ones((1, self.num_images)))
+        drawn = self.resampled(protocol, num_resamples, seed)
         if self.num_images < 2:
             return _map_numbers(lambda value: None, defined)
-        drawn = pool.resample(draw_weights(self.num_images, num_resamples, seed))
         return _map_numbers(_interval, defined, drawn)
+
+    def resampled(self, protocol: str, num_resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+        """Every headline number of each data set that `intervals` draws, under the keys of the result.
+
+        Args:
+            protocol: one of this evaluator.
+            num_resamples: at least 1.
+            seed: see `intervals`.
+
+        Returns:
+            Arrays (resamples,), NaN where a number is undefined.
+
+        Raises:
+            ConfigError: if the protocol is not of this evaluator or there is no resample.
+            DataError: if no image was added.
+        """
+        if num_resamples < 1:
+            raise ConfigError(f"num_resamples: expected at least 1, got {num_resamples}")
+        return self._pool(protocol).resample(draw_weights(self.num_images, num_resamples, seed))
 
     def _pool(self, protocol: str) -> Pool:
         self._check(protocol)
@@ -150,6 +167,38 @@ class Evaluator:
     def _check(self, protocol: str) -> None:
         if protocol not in self._tables:
             raise ConfigError(f"protocol {protocol!r}: not among those of this evaluator ({', '.join(self.protocols)})")
+
+
+def difference_intervals(
+    first: Evaluator, second: Evaluator, protocol: str, num_resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """The 95 % percentile bootstrap interval of the second's headline numbers minus the first's, paired: both see the same draws of images.
+
+    Args:
+        first: of the images under one condition.
+        second: of the same images, in the same order, under another.
+        protocol: one of both.
+        num_resamples: see `Evaluator.intervals`, whose keys and cases of None this has.
+        seed: the same.
+
+    Raises:
+        ConfigError: if the protocol is not of both, there is no resample, or the numbers of images differ.
+        DataError: if no image was added.
+
+    >>> labels = np.array([[0, 1], [2, 2]])
+    >>> right, wrong = Evaluator(["cvppp"]), Evaluator(["cvppp"])
+    >>> for _ in range(3):
+    ...     right.add(Example.from_label_maps(labels, labels))
+    ...     wrong.add(Example.from_label_maps(labels, labels * 0))
+    >>> difference_intervals(right, wrong, "cvppp")["SBD"]
+    [-1.0, -1.0]
+    """
+    if first.num_images != second.num_images:
+        raise ConfigError(f"difference: needs the same images, got {first.num_images} and {second.num_images}")
+    one, other = (evaluator.resampled(protocol, num_resamples, seed) for evaluator in (first, second))
+    if first.num_images < 2:
+        return _map_numbers(lambda *drawn: None, one, other)
+    return _map_numbers(lambda before, after: percentile_interval(after - before), one, other)
 
 
 def draw_weights(num_images: int, num_resamples: int, seed: int) -> Weights:
@@ -170,8 +219,13 @@ def _map_numbers(function: Callable[..., Any], first: Any, *others: Any) -> Any:
 
 
 def _interval(value: Float64[np.ndarray, " 1"], drawn: Float64[np.ndarray, " resamples"]) -> list[float] | None:
+    return None if np.isnan(value[0]) else percentile_interval(drawn)
+
+
+def percentile_interval(drawn: Float64[np.ndarray, " resamples"]) -> list[float] | None:
+    """From the 2.5th to the 97.5th percentile of the values that are known (not NaN); None where none is."""
     drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(value[0]) or not len(drawn):
+    if not len(drawn):
         return None
     tail = 100 * (1 - CONFIDENCE) / 2
     return [float(edge) for edge in np.percentile(drawn, (tail, 100 - tail))]

@@ -6,13 +6,16 @@ Source of the colours: Okabe & Ito, "Color Universal Design" (2008).
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 
 from seriatim.core.errors import ConfigError, MissingExtraError
 from seriatim.core.files import write_atomically
+from seriatim.core.instances import Instances
+from seriatim.core.shapes import box_slices
 
 try:
     from matplotlib import colormaps as colormaps
@@ -104,6 +107,60 @@ def draw_outline(
         outline.set_path_effects([patheffects.withStroke(linewidth=width + 1.2, foreground="black", alpha=0.6)])
     else:
         outline.set_alpha(0.6)
+
+
+def draw_objects(
+    axes: Axes, found: Instances, colours: Sequence[str], texts: Sequence[str] = (), size: Sequence[int] | None = None
+) -> None:
+    """Tint objects, draw their outlines, and write a text in the middle of each.
+
+    Args:
+        axes: of an image, in its pixels.
+        found: the objects; where they overlap the later one lies on top.
+        colours: of each, as #rrggbb.
+        texts: of each; none are written if this is empty.
+        size: (height, width) of the image, where it reaches beyond that of the objects.
+    """
+    height, width = found.size if size is None else size
+    tint = np.zeros((height, width, 4))
+    for instance, colour in zip(found, colours, strict=True):
+        red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+        tint[box_slices(instance.box)][instance.mask] = (red, green, blue, 0.35)
+    axes.imshow(tint, interpolation="nearest", aspect="auto")
+    for instance, colour in zip(found, colours, strict=True):
+        plane = np.zeros((height, width), dtype=bool)
+        plane[box_slices(instance.box)] = instance.mask
+        draw_outline(axes, plane, colour, 0.9)
+    for instance, text in zip(found, texts, strict=False):
+        y, x = np.argwhere(instance.mask).mean(axis=0) + instance.box[:2]
+        add_rim(axes.text(x, y, text, fontsize=6.5, color="white", ha="center", va="center"))
+
+
+def draw_image(axes: Axes, pixels: UInt8[np.ndarray, "height width 3"]) -> None:
+    """Show an image, its pixels as squares of one unit."""
+    axes.imshow(pixels, interpolation="nearest", aspect="auto")
+    frame_image(axes, pixels.shape)
+
+
+def frame_image(axes: Axes, size: Sequence[int]) -> None:
+    """Show the pixels of an image of (height, width) and nothing around them; y points down."""
+    axes.set_xlim(-0.5, size[1] - 0.5)
+    axes.set_ylim(size[0] - 0.5, -0.5)
+
+
+def fit(size: Sequence[int], side: float) -> tuple[float, float]:
+    """Height and width in inches of an image of `size` whose longer side is `side` inches."""
+    scale = side / max(size[0], size[1], 1)
+    return size[0] * scale, size[1] * scale
+
+
+def shorten(name: str, length: int = 24) -> str:
+    """A name that is not longer than `length` letters.
+
+    >>> shorten("a-long-name", 6)
+    'a-lon…'
+    """
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def add_rim(drawn: Artist, width: float = 1.6) -> None:

@@ -13,8 +13,7 @@ import numpy as np
 
 from seriatim.analysis.states import StateTrace, StepTrace
 from seriatim.core.errors import ConfigError
-from seriatim.core.instances import Instances
-from seriatim.core.shapes import Size, box_slices
+from seriatim.core.shapes import Size
 from seriatim.plots.canvas import (
     CYCLE,
     FAINT,
@@ -25,9 +24,9 @@ from seriatim.plots.canvas import (
     Figure,
     Rectangle,
     add_axes,
-    add_rim,
     colormaps,
-    draw_outline,
+    draw_objects,
+    frame_image,
     new_figure,
     to_imshow,
     write_text,
@@ -156,8 +155,9 @@ def _draw_header(figure: Figure, trace: StateTrace, grid: _Grid) -> None:
         axes = add_axes(figure, left, _TITLE, width, height)
         axes.imshow(shown, interpolation="nearest", aspect="auto")
         if with_objects:
-            _draw_objects(axes, found, trace.tile_image.shape[1:])
-        _frame(axes, trace.size)
+            colours = [_colour(one.step) for one in found]
+            draw_objects(axes, found, colours, [str(one.step + 1) for one in found], trace.tile_image.shape[1:])
+        frame_image(axes, trace.size)
         write_text(figure, left, _TITLE + height + 0.05, caption, size=8.0, colour=FAINT)
         left += width + 0.15
     kept, total = len(found), len(trace.steps)
@@ -172,29 +172,8 @@ def _draw_header(figure: Figure, trace: StateTrace, grid: _Grid) -> None:
     write_text(figure, left + 0.1, _TITLE, "\n".join(lines), size=8.0, colour=FAINT, linespacing=1.5)
 
 
-def _draw_objects(axes: Axes, found: Instances, padded: Sequence[int]) -> None:
-    tint = np.zeros((*padded, 4))
-    for instance in found:
-        red, green, blue = (int(_colour(instance.step)[place : place + 2], 16) / 255 for place in (1, 3, 5))
-        tint[box_slices(instance.box)][instance.mask] = (red, green, blue, 0.35)
-    axes.imshow(tint, interpolation="nearest", aspect="auto")
-    for instance in found:
-        plane = np.zeros(tuple(padded), dtype=bool)
-        plane[box_slices(instance.box)] = instance.mask
-        draw_outline(axes, plane, _colour(instance.step), 0.9)
-        y, x = np.argwhere(instance.mask).mean(axis=0) + instance.box[:2]
-        text = axes.text(x, y, str(instance.step + 1), fontsize=6.5, color="white", ha="center", va="center")
-        add_rim(text)
-
-
 def _colour(step: int) -> str:
     return CYCLE[step % len(CYCLE)]
-
-
-def _frame(axes: Axes, size: Size) -> None:
-    """Show the image without its padding."""
-    axes.set_xlim(-0.5, size[1] - 0.5)
-    axes.set_ylim(size[0] - 0.5, -0.5)
 
 
 def _draw_band(figure: Figure, trace: StateTrace, rows: Sequence[_Row], grid: _Grid, band: int, top: float) -> None:
@@ -237,7 +216,7 @@ def _draw_map(axes: Axes, row: _Row, values: np.ndarray, trace: StateTrace) -> N
         interpolation="nearest",
         aspect="auto",
     )
-    _frame(axes, trace.size)
+    frame_image(axes, trace.size)
     if row.hides_negative and not (_visible(values, trace) > 0).any():
         axes.text(0.5, 0.5, "all negative", transform=axes.transAxes, fontsize=7, color=FAINT, ha="center", va="center")
 
@@ -246,7 +225,7 @@ def _draw_place(axes: Axes, step: StepTrace, trace: StateTrace) -> None:
     if step.place is not None:
         y, x = step.place
         axes.plot([x], [y], marker="+", markersize=4.0, markeredgewidth=0.9, color=VERMILION)
-    _frame(axes, trace.size)
+    frame_image(axes, trace.size)
 
 
 def _draw_foot(figure: Figure, left: float, top: float, width: float, step: StepTrace, threshold: float) -> None:
@@ -301,5 +280,5 @@ def draw_features(trace: StateTrace, title: str) -> Figure:
             write_text(
                 figure, left + panel[1], top + 0.01, f"{low:.2g} … {high:.2g}", size=6.0, colour=FAINT, ha="right"
             )
-        _frame(axes, trace.size)
+        frame_image(axes, trace.size)
     return figure
