@@ -196,7 +196,9 @@ def collect_activations(
     """
     trained = predictor.network
     if not isinstance(trained, SequentialModel):
-        raise ConfigError(f"model {predictor.description.model.name!r}: is not sequential, so its objects have no order")
+        raise ConfigError(
+            f"model {predictor.description.model.name!r}: is not sequential, so its objects have no order"
+        )
     if not len(source):
         raise DataError("activations: needs at least one image, got none")
     emitted = as_emitted(predictor)
@@ -273,4 +275,3 @@ def _plane(instance: Instance, size: Size) -> Float[Tensor, "1 1 height width"]:
     plane = torch.zeros(1, 1, *size)
     plane[0, 0][box_slices(instance.box)] = torch.from_numpy(instance.mask).float()
     return plane
-

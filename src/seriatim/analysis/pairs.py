@@ -8,6 +8,7 @@ and dog then person are one pair; "bottom to top" says that the first of the two
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from seriatim.analysis.places import Place
@@ -64,7 +65,7 @@ class PairCounts:
             objects: place and class of each, in the order emitted.
             size: of the image.
         """
-        for (first, first_class), (second, second_class) in zip(objects, objects[1:], strict=False):
+        for (first, first_class), (second, second_class) in pairwise(objects):
             classes = (min(first_class, second_class), max(first_class, second_class))
             self.found.setdefault(classes, []).append(find_patterns(first, second, size))
 

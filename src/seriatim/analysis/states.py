@@ -3,7 +3,8 @@
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix A, Fig. 5 to 7:
 
     B                 the features that every step reads (Fig. 6)                                       `StateTrace.features`
-    kappa(h_t)        sum over the channels of |h_t|, the state of a ConvLSTM (Fig. 7, first row)       `StepTrace.kappa`
+    kappa(h_t)        sum over the channels of |h_t|, the state of a ConvLSTM (Fig. 4, and 7, first row) `StepTrace.kappa`
+    kappa(c_t)        the same of its cell, in which the paper sees no clear clues (Sec. 4.3)           `StepTrace.kappa_cell`
     two stages        of the spatial inhibition: after the 1x1 convolution, and before the sigmoid      `StepTrace.stages`
     Y_t, s_t          the mask and the confidence                                                       `StepTrace.mask_probs`, `.score`
 
@@ -44,6 +45,7 @@ class StepTrace:
 
     Attributes:
         kappa: of every ConvLSTM in the order in which they run, the sum over its channels of |h_t|.
+        kappa_cell: of every ConvLSTM, the sum over its channels of |c_t|.
         stages: name of a map on the way from the state to the mask -> the map. RIS: `response` (after the 1x1 convolution) and
             `inhibited_logits` (before the sigmoid); RSIS: `mask_logits` (before the sigmoid).
         mask_probs: probability that a pixel belongs to the object.
@@ -55,6 +57,7 @@ class StepTrace:
     """
 
     kappa: tuple[Float32[np.ndarray, "_ _"], ...]
+    kappa_cell: tuple[Float32[np.ndarray, "_ _"], ...]
     stages: dict[str, Float32[np.ndarray, "_ _"]]
     mask_probs: Float32[np.ndarray, "height width"]
     score: float
@@ -214,7 +217,8 @@ def _trace_step(
         fate, found = _claim(found, resolver, size)
     y, x = (None, None) if look is None else look.place[0].tolist()
     return StepTrace(
-        kappa=tuple(_numbers(cell.hidden[0].abs().float().sum(dim=0)) for cell in step.state.cells),
+        kappa=tuple(_numbers(state.hidden[0].abs().float().sum(dim=0)) for state in step.state.cells),
+        kappa_cell=tuple(_numbers(state.cell[0].abs().float().sum(dim=0)) for state in step.state.cells),
         stages={stage: _numbers(getattr(output, stage)[0]) for stage in network.stages},
         mask_probs=_numbers(output.mask_probs[0]),
         score=float(output.presence_logits[0].sigmoid()),

@@ -40,7 +40,9 @@ def untrained_network(
         raise ConfigError(f"model {model!r}: is not sequential, so its objects have no order")
     if recipe is None:
         return network, f"random weights of seed {used}; the model folder does not tell with which it was trained"
-    words = [f"random weights of the recipe's seed, {used}" if used == recipe.seed else f"random weights of seed {used}"]
+    words = [
+        f"random weights of the recipe's seed, {used}" if used == recipe.seed else f"random weights of seed {used}"
+    ]
     if settings.get("encoder_weights"):
         words.append(f"encoder weights {Path(settings['encoder_weights']).name}")
     if recipe.model.weights is not None:

@@ -131,9 +131,7 @@ def draw_pairs(groups: list[Group], title: str) -> Figure:
     for place in (-100, -50, 0, 50, 100):
         x = left + (place + 100) / 100 * _SIDE
         axes.plot([place, place], [0.3, 1.0], color=FAINT, linewidth=0.8, clip_on=False)
-        write_text(
-            figure, x, top + len(groups) * pitch + 0.07, f"{abs(place)} %", size=7.0, colour=FAINT, ha="center"
-        )
+        write_text(figure, x, top + len(groups) * pitch + 0.07, f"{abs(place)} %", size=7.0, colour=FAINT, ha="center")
     note = (
         f"Consecutive objects; ordered if their centres differ by more than {100 * MIN_DISTANCE:.0f} % of the side, or their areas by more "
         f"than a factor of {MIN_RATIO:g}.\nPairs of categories in either order, from {MIN_PAIRS} pairs on."
@@ -168,7 +166,5 @@ def _draw_shares(figure: Figure, left: float, top: float, group: Group) -> None:
             )
             text = f"{share:.0f}"
             x = left + _SIDE + sign * (share / 100 * _SIDE + 0.04)
-            write_text(
-                figure, x, top + y + _BAR / 2, text, size=6.0, ha="left" if sign > 0 else "right", va="center"
-            )
+            write_text(figure, x, top + y + _BAR / 2, text, size=6.0, ha="left" if sign > 0 else "right", va="center")
     axes.plot([0, 0], [0, height], color=FAINT, linewidth=0.8)

@@ -1,7 +1,7 @@
 """Figures of the states of a sequential network at every step of one image, and of the features that it reads.
 
 Source: Romera-Paredes & Torr, "Recurrent Instance Segmentation" (arXiv:1511.08250), appendix A: `draw_states` is Fig. 5 and 7, `draw_features`
-Fig. 6. As in the paper, negative values of the stages before the sigmoid are hidden. The maps of a row share one scale of colours.
+Fig. 6; `draw_memory` is Fig. 4 of the paper with the cell beside the state. As in the paper, negative values of the stages before the sigmoid are hidden. The maps of a row share one scale of colours.
 """
 
 import math
@@ -13,7 +13,6 @@ import numpy as np
 
 from seriatim.analysis.states import StateTrace, StepTrace
 from seriatim.core.errors import ConfigError
-from seriatim.core.shapes import Size
 from seriatim.plots.canvas import (
     CYCLE,
     FAINT,
@@ -88,30 +87,45 @@ def draw_states(trace: StateTrace, title: str) -> Figure:
     Raises:
         ConfigError: if there is no step.
     """
+    return _draw(trace, title)
+
+
+def _draw(trace: StateTrace, title: str, with_cells: bool = False) -> Figure:
     if not trace.steps:
         raise ConfigError("trace: has no steps to draw")
-    rows = _rows(trace)
+    rows = _rows(trace, with_cells)
     grid = _measure(trace, len(rows))
     figure = new_figure(grid.width, grid.height)
     write_text(figure, _MARGIN, 0.16, title, size=11.0, weight="bold")
-    _draw_header(figure, trace, grid)
+    _draw_header(figure, trace, grid, with_cells)
     for band in range(grid.num_bands):
         top = _TITLE + grid.header_height + band * grid.band_height
         _draw_band(figure, trace, rows, grid, band, top)
     return figure
 
 
-def _rows(trace: StateTrace) -> list[_Row]:
+def draw_memory(trace: StateTrace, title: str) -> Figure:
+    """The figure of what the network keeps: of every step the state of every ConvLSTM, its cell beside it, and the mask (Fig. 4).
+
+    Args:
+        trace: of at least one step.
+        title: of the figure.
+
+    Raises:
+        ConfigError: if there is no step.
+    """
+    return _draw(trace, title, with_cells=True)
+
+
+def _rows(trace: StateTrace, with_cells: bool) -> list[_Row]:
     levels = len(trace.steps[0].kappa)
     rows = []
     for level in range(levels):
-        maps = [step.kappa[level] for step in trace.steps]
-        height, width = maps[0].shape
-        name = r"$\kappa(h_t)$" if levels == 1 else rf"$\kappa(h^{{{level + 1}}}_t)$"
-        low = min(float(_visible(one, trace).min()) for one in maps)
-        high = max(float(_visible(one, trace).max()) for one in maps)
-        rows.append(_Row(f"{name}\n{height} × {width} cells", maps, "magma", low, max(high, low + 1e-6), False))
-    for stage in trace.steps[0].stages:
+        number = "" if levels == 1 else f"^{{{level + 1}}}"
+        rows.append(_state_row(trace, rf"$\kappa(h{number}_t)$", [step.kappa[level] for step in trace.steps]))
+        if with_cells:
+            rows.append(_state_row(trace, rf"$\kappa(c{number}_t)$", [step.kappa_cell[level] for step in trace.steps]))
+    for stage in () if with_cells else trace.steps[0].stages:
         maps = [step.stages[stage] for step in trace.steps]
         high = max(float(_visible(one, trace).max()) for one in maps)
         caption = f"{stage.replace('_', ' ')}\nnegative hidden"
@@ -119,6 +133,13 @@ def _rows(trace: StateTrace) -> list[_Row]:
     masks = [step.mask_probs for step in trace.steps]
     rows.append(_Row("mask\nprobability", masks, "gray", 0.0, 1.0, False))
     return rows
+
+
+def _state_row(trace: StateTrace, name: str, maps: list[np.ndarray]) -> _Row:
+    height, width = maps[0].shape
+    low = min(float(_visible(one, trace).min()) for one in maps)
+    high = max(float(_visible(one, trace).max()) for one in maps)
+    return _Row(f"{name}\n{height} × {width} cells", maps, "magma", low, max(high, low + 1e-6), False)
 
 
 def _visible(values: np.ndarray, trace: StateTrace) -> np.ndarray:
@@ -146,7 +167,7 @@ def _measure(trace: StateTrace, num_rows: int) -> _Grid:
     )
 
 
-def _draw_header(figure: Figure, trace: StateTrace, grid: _Grid) -> None:
+def _draw_header(figure: Figure, trace: StateTrace, grid: _Grid, with_cells: bool) -> None:
     height, width = _HEADER_SCALE * grid.panel[0], _HEADER_SCALE * grid.panel[1]
     shown = to_imshow(trace.tile_image)
     found = trace.instances()
@@ -165,7 +186,7 @@ def _draw_header(figure: Figure, trace: StateTrace, grid: _Grid) -> None:
         f"{kept} of {total} step{'s' if total > 1 else ''} kept; "
         + ("the sequence ended" if trace.ended else "the sequence goes on"),
         f"score: below {trace.stop_threshold:g} a step holds no object",
-        "κ: sum over the channels of |h|",
+        "κ: sum over the channels of |h| (of the cell: |c|)" if with_cells else "κ: sum over the channels of |h|",
     ]
     if any(step.place is not None for step in trace.steps):
         lines.append("cross: where the step looked")
