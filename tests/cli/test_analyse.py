@@ -65,9 +65,11 @@ def test_a_large_image_says_which_tile_is_shown(run, ris, tmp_path):
         (("states", "IMAGE", "--model", "MODEL", "--out", "TMP/none/s.png"), 2),
         (("states", "IMAGE", "--model", "nowhere", "--out", "TMP/s.png"), 2),
         (("states", "TMP/none.png", "--model", "MODEL", "--out", "TMP/s.png"), 1),
-        (("order", "--data", "folder:DATA"), 2),
-        (("order", "--data", "folder:DATA", "--model", "MODEL", "--predictions", "x"), 2),
-        (("order", "--data", "folder:DATA", "--predictions", "TMP"), 1),
+        (("states", "--model", "MODEL", "--out", "TMP/s.png"), 2),
+        (("states", "IMAGE", "--gallery", "--data", "folder:DATA", "--model", "MODEL", "--out", "TMP/s.png"), 2),
+        (("states", "--gallery", "--model", "MODEL", "--out", "TMP/s.png"), 2),
+        (("states", "IMAGE", "--crf", "--model", "MODEL", "--out", "TMP/s.png"), 2),
+        (("states", "--gallery", "--data", "folder:DATA", "--tile", "1", "--model", "MODEL", "--out", "TMP/s.png"), 2),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o"), 2),
         (("failures", "--data", "folder:DATA", "--out", "TMP/o", "--model", "MODEL", "--predictions", "x"), 2),
         (("failures", "--data", "folder:DATA", "--out", "IMAGE", "--model", "MODEL"), 2),
@@ -86,28 +88,16 @@ def test_what_cannot_be_done_is_one_line_and_leaves_no_figure(run, words, code, 
     assert not list(tmp_path.glob("**/failures.*"))
 
 
-def test_the_order_of_objects_is_a_table_and_json(run, data, tmp_path):
-    labels = np.zeros((40, 60), dtype=np.uint16)
-    labels[5:15, 5:15] = 1
-    Image.fromarray(labels).save(data / "labels" / "two.png")
-    words = ("analyse", "order", "--data", f"folder:{data}", "--predictions", data / "labels")
-    code, out, _ = run(*words, "--json", tmp_path / "order.json")
+def test_a_gallery_shows_images_by_their_number_of_objects(run, data, ris, tmp_path):
+    words = ("analyse", "states", "--gallery", "--data", f"folder:{data}", "--model", ris, "--out", tmp_path / "g.png")
+    code, out, _ = run(*words, "--crf", "--json", tmp_path / "g.json")
     assert code == 0
-    assert [line.split()[-1] for line in out.splitlines()] == ["1", "-1.0000", "-1.0000", "-1.0000"]
-    told = json.loads((tmp_path / "order.json").read_text())
-    numbers = {"right_to_left": -1.0, "bottom_to_top": -1.0, "large_to_small": -1.0}
-    kept = {"data": f"folder:{data}", "predictions": str(data / "labels")}
-    assert told.pop("provenance")["command"].startswith("seriatim analyse order --data")
-    assert told == {**kept, **numbers, "num_images": 1, "num_left_out": 1}
-    code, out, _ = run(*words, "--limit", 1, "--json", "-")
-    assert (code, json.loads(out)["num_left_out"]) == (0, 0)
-
-
-def test_the_order_of_a_model_is_that_of_its_steps(run, data, ris):
-    code, out, _ = run("analyse", "order", "--data", f"folder:{data}", "--model", ris, "--json", "-")
-    told = json.loads(out)
-    assert code == 0
-    assert told["num_images"] + told["num_left_out"] == 2
+    assert [line.split()[0] for line in out.splitlines()] == ["image", "one", "two"]
+    with Image.open(tmp_path / "g.png") as figure:
+        assert figure.width > 800
+    [group] = json.loads((tmp_path / "g.json").read_text())["groups"]
+    assert (group["fewest"], group["num_images"], len(group["images"])) == (2, 2, 2)
+    assert {"found", "sbd", "found_crf", "sbd_crf"} < set(group["images"][0])
 
 
 def test_perfect_predictions_have_no_failures(run, data, tmp_path):

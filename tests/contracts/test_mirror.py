@@ -12,6 +12,7 @@ COVERED_BY = {
     "version.py": "contracts/test_contracts.py",
     "cli/options.py": "cli/test_main.py",
     "cli/progress.py": "cli/test_segment.py",
+    "cli/tables.py": "cli/test_sequences.py",
     "core/batch.py": "unit/models/test_interface.py",
     "core/progress.py": "unit/data/readers/test_folder.py",
     "core/shapes.py": "unit/core/test_instances.py",

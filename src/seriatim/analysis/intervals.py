@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from seriatim.core.errors import DataError
 from seriatim.metrics.evaluator import draw_weights, percentile_interval
 
 NUM_RESAMPLES = 1000
@@ -44,14 +43,9 @@ def interval_of_ratio_change(
         after: the same under another condition.
         whole: what both are compared with; a draw in which all are 0 is left out.
 
-    Raises:
-        DataError: if these are not of the same images.
-
     >>> interval_of_ratio_change(np.array([1.0, 1.0]), np.array([2.0, 2.0]), np.array([2.0, 2.0]))
     (0.5, 0.5)
     """
-    if not len(before) == len(after) == len(whole):
-        raise DataError(f"counts: needs the same images, got {len(before)}, {len(after)} and {len(whole)}")
     if len(whole) < 2:
         return None
     weights = draw_weights(len(whole), NUM_RESAMPLES, 0)

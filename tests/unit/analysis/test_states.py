@@ -65,6 +65,8 @@ def test_kappa_is_the_sum_over_the_channels_of_the_absolute_state(ris):
             output, state = network.step(memory, state)
             for level, cell in zip(step.kappa, state.cells, strict=True):
                 assert np.allclose(level, cell.hidden[0].abs().sum(dim=0).numpy(), atol=1e-5)
+            for level, cell in zip(step.kappa_cell, state.cells, strict=True):
+                assert np.allclose(level, cell.cell[0].abs().sum(dim=0).numpy(), atol=1e-5)
             assert step.score == pytest.approx(float(output.confidence_logits[0].sigmoid()))
     assert np.array_equal(trace.features, memory.features[0].numpy())
 

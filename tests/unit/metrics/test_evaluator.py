@@ -3,7 +3,7 @@ import pytest
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.metrics import PROTOCOLS, Evaluator, Example, evaluate
-from seriatim.metrics.evaluator import draw_weights
+from seriatim.metrics.evaluator import difference_intervals, draw_weights
 
 NUM_IMAGES = 7
 NOTHING = Example(np.zeros((1, 4), dtype=int), pred_masks=[])
@@ -166,6 +166,30 @@ def test_one_image_has_no_interval(make_examples):
     evaluator.add(images(make_examples, 0)[0])
     assert set(evaluator.intervals("cvppp").values()) == {None}
     assert evaluator.intervals("sds")["mAP"] == [None] * 9
+
+
+def counting(counts):
+    """An evaluator of images without a target and with so many predictions each."""
+    evaluator = Evaluator(["nuclei"])
+    for count in counts:
+        labels = np.zeros((1, 10), dtype=int)
+        labels[0, : 2 * count : 2] = np.arange(1, count + 1)
+        evaluator.add(Example.from_label_maps(labels * 0, labels))
+    return evaluator
+
+
+def test_the_interval_of_a_difference_is_paired_image_by_image():
+    first, second, uneven = counting([0, 1, 4]), counting([1, 2, 5]), counting([0, 0, 4])
+    assert difference_intervals(first, second, "nuclei")["DiC"] == pytest.approx([1.0, 1.0])
+    drawn = np.random.default_rng(3).integers(0, 3, (200, 3))
+    expected = np.percentile(np.array([0, -1, 0])[drawn].mean(axis=1), (2.5, 97.5))
+    assert difference_intervals(first, uneven, "nuclei", 200, seed=3)["DiC"] == pytest.approx(expected)
+
+
+def test_the_difference_of_one_image_has_no_interval_and_that_of_other_images_is_refused():
+    assert set(difference_intervals(counting([1]), counting([2]), "nuclei")["AP"].values()) == {None}
+    with pytest.raises(ConfigError, match="the same images, got 1 and 2"):
+        difference_intervals(counting([1]), counting([1, 2]), "nuclei")
 
 
 def test_weights_count_draws_with_replacement():

@@ -9,7 +9,18 @@ import pytest
 from PIL import Image
 
 from seriatim.core.errors import ConfigError, MissingExtraError
-from seriatim.plots.canvas import add_axes, check_figure_path, draw_outline, new_figure, write_figure, write_text
+from seriatim.core.instances import Instances
+from seriatim.plots.canvas import (
+    add_axes,
+    check_figure_path,
+    draw_image,
+    draw_objects,
+    draw_outline,
+    fit,
+    new_figure,
+    write_figure,
+    write_text,
+)
 
 ROOT = Path(__file__).parents[3] / "src" / "seriatim"
 
@@ -107,3 +118,22 @@ def test_matplotlib_is_imported_only_here():
                 names = [node.module]
             if any(name.split(".")[0] == "matplotlib" for name in names):
                 assert path == ROOT / "plots" / "canvas.py"
+
+
+def test_objects_are_tinted_and_named_in_their_middle():
+    axes = add_axes(new_figure(1.0, 1.0), 0.0, 0.0, 1.0, 1.0)
+    draw_image(axes, np.zeros((6, 8, 3), dtype=np.uint8))
+    labels = np.zeros((6, 8), dtype=np.int32)
+    labels[1:4, 2:5] = 1
+    draw_objects(axes, Instances.from_label_map(labels), ["#ff0000"], ["7"])
+    tint = axes.images[1].get_array()
+    assert np.array_equal(tint[..., 3] > 0, labels > 0)
+    assert tint[2, 3, :3].tolist() == [1.0, 0.0, 0.0]
+    [text] = axes.texts
+    assert (text.get_text(), text.get_position()) == ("7", (3.0, 2.0))
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-0.5, 7.5), (5.5, -0.5))
+
+
+def test_an_image_is_fitted_by_its_longer_side():
+    assert fit((100, 50), 2.0) == (2.0, 1.0)
+    assert fit((50, 100), 2.0) == (1.0, 2.0)

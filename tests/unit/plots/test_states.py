@@ -7,7 +7,7 @@ from seriatim.analysis.states import KEPT, StateTrace, StepTrace
 from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance
 from seriatim.plots import states
-from seriatim.plots.states import draw_features, draw_states
+from seriatim.plots.states import draw_features, draw_memory, draw_states
 
 
 def trace_of(tile_image, size, features, steps):
@@ -27,7 +27,10 @@ def make(num_steps=3, size=(40, 60), channels=5, planes=1, place=None):
         found = Instance((0, 0, 1, 1), np.ones((1, 1), dtype=bool), step=number)
         stages = {"response": values(*cells), "inhibited_logits": -np.abs(values(*cells)) - 1}
         kappa = (np.abs(values(*cells)), np.abs(values(*cells)))
-        steps.append(StepTrace(kappa, stages, np.abs(values(*padded)).clip(0, 1), 0.9, 1.0, place, KEPT, found))
+        kappa_cell = tuple(10 * one for one in kappa)
+        steps.append(
+            StepTrace(kappa, kappa_cell, stages, np.abs(values(*padded)).clip(0, 1), 0.9, 1.0, place, KEPT, found)
+        )
     steps[-1] = replace(steps[-1], fate="score below the threshold", found=None)
     return trace_of(np.abs(values(planes, *padded)).clip(0, 1), size, values(channels, *cells), steps)
 
@@ -94,3 +97,14 @@ def test_the_features_have_a_panel_a_channel():
     told = texts(draw_features(make(1, channels=7), "features"))
     assert {"image", "1", "7", "features"} <= set(told)
     assert "8" not in told
+
+
+def test_the_memory_shows_the_cell_below_the_state_and_no_stage():
+    trace = make(2)
+    figure = draw_memory(trace, "memory")
+    told = texts(figure)
+    assert "all negative" not in told
+    captions = [text.split("\n")[0] for text in told if "cells" in text]
+    assert captions == [r"$\kappa(h^{1}_t)$", r"$\kappa(c^{1}_t)$", r"$\kappa(h^{2}_t)$", r"$\kappa(c^{2}_t)$"]
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert any(np.array_equal(one, trace.steps[1].kappa_cell[0]) for one in shown)
