@@ -8,7 +8,7 @@ encoders. The encoder sees the whole prepared image at once, also where the mode
 RIS has one map of features, B; where its network is a pyramid, the levels under it are given too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -211,10 +211,10 @@ def collect_activations(
         if len(found) >= 2:
             prepared = predictor.prepared(sample.image)
             with predictor.evaluating(), predictor.arithmetic():
-                images = torch.from_numpy(pad_tile(prepared))[None].to(predictor.device)
+                images = torch.from_numpy(pad_tile(prepared, predictor.tile_multiple))[None].to(predictor.device)
                 for when, network in networks.items():
                     maps = channel_means(network, images, absolute)
-                    activations[when] = mean_in_masks(maps, found, (prepared.shape[1], prepared.shape[2]))
+                    activations[when] = mean_in_masks(maps, found, prepared.shape[1:], images.shape[2:])
         report.add(found, activations, sample.name, sample.image)
         if progress is not None:
             progress(index + 1, len(source))
@@ -243,7 +243,7 @@ def channel_means(
 
 
 def mean_in_masks(
-    maps: Mapping[str, Float[Tensor, "_ _"]], instances: Instances, scaled: Size
+    maps: Mapping[str, Float[Tensor, "_ _"]], instances: Instances, scaled: Sequence[int], padded: Sequence[int]
 ) -> dict[str, Float64[np.ndarray, " instances"]]:
     """Level -> the mean of its map over the mask of every object, each cell weighted by the share of it that the mask covers.
 
@@ -251,13 +251,13 @@ def mean_in_masks(
         maps: of the padded image.
         instances: in pixels of the image.
         scaled: (height, width) of the prepared image without padding.
+        padded: the same with it.
     """
-    padded = [extent + -extent % 32 for extent in scaled]
     found: dict[str, list[float]] = {name: [] for name in maps}
     for instance in instances:
         plane = _plane(instance, instances.size)
-        if instances.size != scaled:
-            plane = F.interpolate(plane, size=scaled, mode="area")
+        if instances.size != tuple(scaled):
+            plane = F.interpolate(plane, size=tuple(scaled), mode="area")
         plane = F.pad(plane, (0, padded[1] - scaled[1], 0, padded[0] - scaled[0]))
         for name, values in maps.items():
             weights = F.interpolate(plane, size=values.shape, mode="area")[0, 0].to(values.device)

@@ -30,7 +30,6 @@ from seriatim.data.source import Source
 from seriatim.evaluation.evaluate import make_example
 from seriatim.evaluation.predictions import match_classes
 from seriatim.evaluation.score_table import Row, headline_rows
-from seriatim.inference.placement import MULTIPLE
 from seriatim.inference.predictor import Predictor
 from seriatim.inference.tiling import plan_tiles
 from seriatim.metrics.evaluator import Evaluator, difference_intervals
@@ -90,6 +89,7 @@ class Disturbed(SequentialModel[SequentialConfig]):
         super().__init__()
         self.network = encoder.network
         self.config = encoder.network.config
+        self.size_multiple = self.network.size_multiple  # pyright: ignore[reportAttributeAccessIssue]
         self._encoder = encoder
         self._change = change
 
@@ -273,7 +273,7 @@ def _tell_count(user: Predictor, network: Disturbed, sample: Sample, report: Rec
     """End the sequence after as many steps as the image has objects; leave the condition out where several tiles share the objects."""
     prepared = user.prepared(sample.image)
     settings = user.description.inference
-    rows = plan_tiles((prepared.shape[1], prepared.shape[2]), settings.tile_size, settings.overlap, MULTIPLE)
+    rows = plan_tiles((prepared.shape[1], prepared.shape[2]), settings.tile_size, settings.overlap)
     if sum(map(len, rows)) > 1:
         report.drop(TRUE_COUNT, f"{sample.name} is seen in several tiles, whose numbers of objects are not known")
         return

@@ -49,18 +49,18 @@ FOUR = {"f0": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}
 
 def test_the_mean_over_a_mask_weighs_every_cell_by_the_share_that_the_mask_covers():
     found = rectangle((0, 0, 32, 48), (64, 64))
-    assert mean_in_masks(FOUR, found, (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.5 * 2) / 1.5])
-    assert mean_in_masks(FOUR, rectangle((40, 33, 41, 34), (64, 64)), (64, 64))["f0"].tolist() == [4.0]
+    assert mean_in_masks(FOUR, found, (64, 64), (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.5 * 2) / 1.5])
+    assert mean_in_masks(FOUR, rectangle((40, 33, 41, 34), (64, 64)), (64, 64), (64, 64))["f0"].tolist() == [4.0]
 
 
 def test_the_padding_is_outside_of_every_mask():
     found = rectangle((0, 0, 40, 32), (40, 64))  # the map is of 64 x 64 pixels
-    assert mean_in_masks(FOUR, found, (40, 64))["f0"].tolist() == pytest.approx([(1 + 0.25 * 3) / 1.25])
+    assert mean_in_masks(FOUR, found, (40, 64), (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.25 * 3) / 1.25])
 
 
 def test_masks_are_brought_to_the_scale_of_the_network():
     found = rectangle((0, 0, 64, 96), (128, 128))
-    assert mean_in_masks(FOUR, found, (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.5 * 2) / 1.5])
+    assert mean_in_masks(FOUR, found, (64, 64), (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.5 * 2) / 1.5])
 
 
 def test_the_levels_of_rsis_are_those_of_its_encoder_the_finest_first():
