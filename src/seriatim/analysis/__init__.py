@@ -1,1 +1,1 @@
-"""Numbers from finished runs: orders of objects (`order`), what a network holds in its states (`states`), how results fail (`failures`)."""
+"""Numbers from finished runs: orders of objects (`order`, `pairs`, `activations`), what a network holds and needs (`states`, `recurrence`), how results fail (`failures`)."""
