@@ -129,10 +129,16 @@ def activations(
     numbers = {**facts, **report.as_json()}
     options.write_numbers(numbers, out / "activations.json", started)
     rows = [
-        (one.level, *with_interval(one.before, one.before_interval), *with_interval(one.after, one.after_interval))
+        (
+            one.level,
+            *with_interval(one.before, one.before_interval),
+            *with_interval(one.after, one.after_interval),
+            *with_interval(one.after - one.before, one.change_interval),
+        )
         for one in report.summarise()
     ]
-    table = Table(("level", "before", "95 % interval", "after", "95 % interval"), rows)
+    header = tuple(cell for name in ("before", "after", "change") for cell in (name, "95 % interval"))
+    table = Table(("level", *header), rows)
     table.write(out / "activations.csv")
     title = f"Order and {mean_of}: {model} on {data}, {numbers['num_images']} images"
     write_figure(draw_activations(report, title, f"before training: {before}"), out / "activations.png")
@@ -194,11 +200,9 @@ def recurrence(
         )
         for one in compared
     ]
-    header = [
-        ("condition",),
-        *((name, "95 % of change") for name in (compared[0].rows[0].name, "predicted/true", "|DiC|")),
-    ]
-    table = Table(tuple(cell for cells in header for cell in cells), rows)
+    names = (compared[0].rows[0].name, "predicted/true", "|DiC|")
+    header = tuple(cell for name in names for cell in (name, "95 % of change"))
+    table = Table(("condition", *header), rows)
     table.write(out / "recurrence.csv")
     notes = [f"{name} left out: {reason}" for name, reason in report.left_out.items()]
     title = f"Interventions: {model} on {data}, {len(report.num_targets)} images, protocol {protocol}"
