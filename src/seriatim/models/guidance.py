@@ -240,11 +240,14 @@ def look(memory: GuidanceMemory | None, occupancy: Tensor | None, cell: Int[Tens
     return None if memory is None or occupancy is None else Look(memory, occupancy, cell)
 
 
-def predicted_diameters(maps: DenseMaps, size: tuple[int, int]) -> Float[np.ndarray, " objects"]:
-    """The diameters in pixels of the objects of a batch of images of `size` pixels: one an object, at the best seed within its radius."""
+def predicted_diameters(memory: GuidanceMemory) -> Float[np.ndarray, " objects"]:
+    """The diameters in pixels of the objects of a batch of images: one an object, at the best seed within its radius."""
+    maps = memory.maps
     seeds = maps.seed_logits.float().sigmoid().cpu().numpy()
     diameters = OFFSET_UNIT * 2.0 ** maps.log2_diameters.float().clamp(-2, 5).cpu().numpy()
-    stride = np.array((size[0] / seeds.shape[1], size[1] / seeds.shape[2]))
+    stride = (
+        2 * memory.positions[-1][0, :, 0, 0].cpu().numpy()
+    )  # the first cell's centre is half a cell from the corner
     found = []
     for seed, diameter in zip(seeds, diameters, strict=True):
         rows, columns = np.nonzero((seed > DIAMETER_SEED) & (seed == ndimage.maximum_filter(seed, size=3)))

@@ -287,7 +287,8 @@ class RSIS(sequential.SequentialModel[RSISConfig]):
         """
         num_steps = None
         if self.config.guidance is not None:
-            output = self.forward_led(batch, context.generator, self.config.guidance)
+            memory = self.encode(batch.images)
+            output = self.unroll_led(memory, batch.labels, context.generator, self.config.guidance)
         else:
             most = max(int((batch.classes > 0).sum(dim=1).max()), 1)
             num_steps = min(most, self.config.max_steps, context.num_objects or most)

@@ -26,6 +26,7 @@ class Encoder(nn.Module):
 
     Attributes:
         widths: channels of the levels, deepest first.
+        strides: width of a cell of each level in pixels, deepest first.
     """
 
     mean: Tensor
@@ -69,6 +70,7 @@ class Encoder(nn.Module):
         if overlay is not None:
             _check_complete(self.trunk, given, f"encoder {name}: {weights}")
         self.widths: list[int] = list(self.trunk.feature_info.channels())[::-1]  # pyright: ignore
+        self.strides: list[int] = list(self.trunk.feature_info.reduction())[::-1]  # pyright: ignore
         mean, std = input_statistics(input_channels)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
