@@ -25,7 +25,7 @@ from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance, Instances
 from seriatim.core.shapes import Box, Size
 from seriatim.inference.overlaps import OverlapResolver
-from seriatim.inference.placement import MULTIPLE, pad_tile
+from seriatim.inference.placement import pad_tile
 from seriatim.inference.predictor import Predictor
 from seriatim.inference.tiling import plan_tiles
 from seriatim.models import guidance
@@ -168,14 +168,14 @@ def _trace(
 ) -> StateTrace:
     prepared = predictor.prepared(image)
     settings = predictor.description.inference
-    rows = plan_tiles((prepared.shape[1], prepared.shape[2]), settings.tile_size, settings.overlap, MULTIPLE)
+    rows = plan_tiles((prepared.shape[1], prepared.shape[2]), settings.tile_size, settings.overlap)
     boxes = [box for row in rows for box in row]
     chosen = _middle(boxes) if tile is None else tile
     if not 0 <= chosen < len(boxes):
         raise ConfigError(f"tile {chosen + 1}: the image has {len(boxes)} at the scale of the network")
     y0, x0, y1, x1 = boxes[chosen]
     size = (y1 - y0, x1 - x0)
-    tile_image = pad_tile(prepared[:, y0:y1, x0:x1])
+    tile_image = pad_tile(prepared[:, y0:y1, x0:x1], predictor.tile_multiple)
     images = torch.from_numpy(tile_image)[None].to(predictor.device)
     memory = network.encode(images)
     shrink = (prepared.shape[1] * prepared.shape[2]) / (image.shape[1] * image.shape[2])

@@ -6,11 +6,11 @@ its bright end is inverted (`benchmarks/polarity.py` measures how often this is 
 """
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float32
-from pydantic import Field
+from pydantic import Field, model_validator
 from skimage.color import rgb2hed
 from skimage.transform import resize
 
@@ -32,7 +32,18 @@ class PreparationConfig(Config):
     diameter: float | None = Field(default=None, gt=2)
     """Rescale an image so that its objects have this median diameter in pixels, as the network estimates it; None keeps the size."""
     longest_side: int | None = Field(default=None, ge=16)
-    """Shrink an image whose longer side exceeds this many pixels (after that, masks return to the original size); None keeps the size."""
+    """Shrink an image whose longer side exceeds this many pixels (masks return to the original size); None keeps the size."""
+    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
+    """Resize every image to this (height, width), its aspect not kept (RSIS Sec. 4.2; masks return to the original size); None keeps the size."""
+
+    @model_validator(mode="after")
+    def _one_rule_gives_the_size(self) -> "PreparationConfig":
+        given = [name for name in ("diameter", "longest_side", "size") if getattr(self, name) is not None]
+        if self.size is not None and len(given) > 1:
+            raise ValueError(
+                f"size and {given[0]} cannot both fix the size; take one out, as with --set preparation.{given[0]}="
+            )
+        return self
 
 
 def prepare(
@@ -59,9 +70,9 @@ def prepare(
 
 
 def prepare_sample(sample: Sample, config: PreparationConfig) -> Sample:
-    """The sample with its image prepared, and image, labels, ignored pixels and boxes shrunk where `longest_side` asks for it."""
+    """The sample with its image prepared, and image, labels, ignored pixels and boxes resized where `longest_side` or `size` asks for it."""
     height, width = sample.labels.shape
-    size = shrunk_size((height, width), config)
+    size = prepared_size((height, width), config)
     image = rescale(prepare(sample.image, config), size)
     if size == (height, width):
         return replace(sample, image=image)
@@ -74,12 +85,14 @@ def prepare_sample(sample: Sample, config: PreparationConfig) -> Sample:
     return replace(sample, image=image, labels=sample.labels[np.ix_(rows, columns)], ignore=ignore, boxes=boxes)
 
 
-def shrunk_size(size: tuple[int, int], config: PreparationConfig) -> tuple[int, int]:
-    """The (height, width) that `longest_side` leaves.
+def prepared_size(size: tuple[int, int], config: PreparationConfig) -> tuple[int, int]:
+    """The (height, width) that `longest_side` or `size` gives.
 
-    >>> shrunk_size((500, 530), PreparationConfig(longest_side=265))
-    (250, 265)
+    >>> prepared_size((500, 530), PreparationConfig(longest_side=265)), prepared_size((500, 530), PreparationConfig(size=(400, 400)))
+    ((250, 265), (400, 400))
     """
+    if config.size is not None:
+        return config.size
     if config.longest_side is None or max(size) <= config.longest_side:
         return size
     factor = config.longest_side / max(size)

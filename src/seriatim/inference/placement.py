@@ -16,15 +16,12 @@ from seriatim.core.boxes import Boxes
 from seriatim.core.instances import Instance
 from seriatim.core.shapes import Box, Size
 
-MULTIPLE = 32
-"""Both sides of what a network sees are multiples of this."""
-
 
 def pad_tile(
-    crop: Float32[np.ndarray, "channels height width"],
+    crop: Float32[np.ndarray, "channels height width"], multiple: int
 ) -> Float32[np.ndarray, "channels padded_height padded_width"]:
-    """A copy of the crop, continued by reflection on its lower and right edges until its sides are multiples of `MULTIPLE`."""
-    missing = [-extent % MULTIPLE for extent in crop.shape[1:]]
+    """A copy of the crop, continued by reflection on its lower and right edges until its sides are multiples of `multiple`."""
+    missing = [-extent % multiple for extent in crop.shape[1:]]
     return np.pad(crop, ((0, 0), (0, missing[0]), (0, missing[1])), mode="reflect")
 
 

@@ -23,10 +23,10 @@ from seriatim.core.platform import denormals_as_zero
 from seriatim.core.progress import Progress
 from seriatim.core.shapes import Box, Size
 from seriatim.data.images import from_pillow, read_pixels, to_float_image
-from seriatim.data.preparation import prepare, rescale, shrunk_size
+from seriatim.data.preparation import prepare, rescale, prepared_size
 from seriatim.inference.model_folder import ModelDescription, read_model_folder
 from seriatim.inference.overlaps import resolve_overlaps
-from seriatim.inference.placement import MULTIPLE, ImagePrompts, original_box, pad_tile, place
+from seriatim.inference.placement import ImagePrompts, original_box, pad_tile, place
 from seriatim.inference.refinement import refine_instances
 from seriatim.inference.scale import estimate_scale
 from seriatim.inference.tiling import TileMerger, plan_tiles
@@ -122,6 +122,11 @@ class Predictor:
         """Where the network is."""
         return next(self.network.parameters()).device
 
+    @property
+    def tile_multiple(self) -> int:
+        """The sides of a padded tile are multiples of it; an image of the one fixed size is seen as in training, without padding."""
+        return 1 if self.description.preparation.size is not None else self.network.size_multiple
+
     def predict(
         self,
         image: ImageInput,
@@ -215,7 +220,7 @@ class Predictor:
             with self.evaluating():
                 scale = estimate_scale(prepared, preparation.diameter, self._diameters)
             size = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        return rescale(prepared, shrunk_size(size, preparation))
+        return rescale(prepared, prepared_size(size, preparation))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -286,7 +291,7 @@ class Predictor:
         """The objects of all tiles, those that several tiles saw once."""
         settings = self.description.inference
         scaled = (prepared.shape[1], prepared.shape[2])
-        rows = plan_tiles(scaled, settings.tile_size, settings.overlap, MULTIPLE)
+        rows = plan_tiles(scaled, settings.tile_size, settings.overlap)
         tiles = [tile for row in rows for tile in row]
         if len(tiles) == 1:
             for _, instance in self._found_in_tiles(prepared, tiles, [0], size, prompts):
@@ -319,7 +324,8 @@ class Predictor:
     ) -> Iterator[tuple[int, Instance]]:
         """Number of the tile and object, as found; tiles in pixels of `prepared`, objects in pixels of the image of `size`."""
         scaled = (prepared.shape[1], prepared.shape[2])
-        crops = np.stack([pad_tile(prepared[:, y0:y1, x0:x1]) for y0, x0, y1, x1 in (tiles[one] for one in numbers)])
+        cut = (prepared[:, y0:y1, x0:x1] for y0, x0, y1, x1 in (tiles[one] for one in numbers))
+        crops = np.stack([pad_tile(crop, self.tile_multiple) for crop in cut])
         asked = None if prompts is None else [prompts.of_tile(tiles, one, scaled, size) for one in numbers]
         given = None if asked is None else [of_tile.to(self.device) for of_tile, _ in asked]
         found = self.network.detect(torch.from_numpy(crops).to(self.device), given)

@@ -40,6 +40,7 @@ def match_steps(
     labels: Int[Tensor, "batch height width"],
     num_targets: Int[Tensor, " batch"],
     steps_after: int,
+    max_matched: int | None = None,
 ) -> MatchedSteps:
     """The steps with their targets by the Hungarian assignment of soft IoU.
 
@@ -48,13 +49,14 @@ def match_steps(
         labels: 0 background, 1..N, negative pixels are left out of the masks.
         num_targets: objects of each image.
         steps_after: steps behind the last object that count as steps without an object.
+        max_matched: steps that are matched at most, from the first; None for all.
     """
     probs = _counted_pixels(mask_probs, labels)
     count = int(num_targets.max())
     numbers = torch.arange(1, count + 1, device=labels.device)
     masks = (labels.flatten(1)[:, None] == numbers[None, :, None]).to(probs.dtype)
     table = soft_iou_costs(probs, masks)
-    targets = hungarian(table, num_targets)
+    targets = hungarian(table, num_targets, max_matched)
     costs = table.gather(2, targets.clamp(min=0)[:, :, None])[:, :, 0] if count else probs.sum(dim=-1)
     present, _ = first_steps(num_targets, probs.shape[1])
     _, counted = first_steps(num_targets + steps_after - 1, probs.shape[1])
@@ -103,22 +105,24 @@ def reduce_steps(
 
 
 def hungarian(
-    costs: Float[Tensor, "batch steps instances"], num_targets: Int[Tensor, " batch"]
+    costs: Float[Tensor, "batch steps instances"], num_targets: Int[Tensor, " batch"], max_matched: int | None = None
 ) -> Int[Tensor, "batch steps"]:
     """The target of each step, -1 where it has none.
 
     Args:
         costs: of every step with every target; columns from `num_targets` on are padding.
         num_targets: objects of each image, possibly 0 and possibly more than there are steps.
+        max_matched: steps that are matched at most, from the first; None for all.
 
     >>> costs = torch.tensor([[[0.1, 0.9], [0.2, 0.3], [0.0, 0.0]]])
     >>> hungarian(costs, torch.tensor([2])).tolist()
     [[0, 1, -1]]
     """
+    most = costs.shape[1] if max_matched is None else min(max_matched, costs.shape[1])
     assignment = torch.full(costs.shape[:2], -1, dtype=torch.long)
     for index, table in enumerate(costs.detach().float().cpu().numpy()):
         count = int(num_targets[index])
         table = np.nan_to_num(table, nan=1e6)  # the loss itself stays NaN, for the training loop to report
-        rows, columns = linear_sum_assignment(table[: min(count, table.shape[0]), :count])
+        rows, columns = linear_sum_assignment(table[: min(count, most), :count])
         assignment[index, torch.as_tensor(rows)] = torch.as_tensor(columns)
     return assignment.to(costs.device)

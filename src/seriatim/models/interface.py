@@ -76,6 +76,9 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
     takes_boxes: ClassVar[bool] = False
     """Whether `detect` needs boxes; a model that does not is given none."""
 
+    size_multiple: ClassVar[int] = 32
+    """The predictor pads the images that it gives to `detect` until their sides are multiples of it."""
+
     @abstractmethod
     def losses(self, batch: Batch, weights: Any, context: TrainingContext) -> dict[str, Float[Tensor, ""]]:
         """The weighted terms of the loss of one batch.

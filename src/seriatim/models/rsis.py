@@ -284,15 +284,17 @@ class RSIS(sequential.SequentialModel[RSISConfig]):
         Args:
             batch: images and truth.
             weights: of the terms.
-            context: the curriculum's number of objects, not used with guidance, whose teacher leads through all; and randomness.
+            context: the curriculum's number of objects k (with the stop loss the sequence has one step more, which is matched to nothing), not used
+                with guidance, whose teacher leads through all; and randomness.
         """
+        num_steps = None
         if self.config.guidance is not None:
             output = self.forward_led(batch, context.generator, self.config.guidance)
         else:
             most = max(int((batch.classes > 0).sum(dim=1).max()), 1)
             num_steps = min(most, self.config.max_steps, context.num_objects or most)
             output = self(batch.images, num_steps + 1 if weights.stop else num_steps)
-        return objective(output, batch.labels, batch.classes, weights)
+        return objective(output, batch.labels, batch.classes, weights, num_steps)
 
     def features_read(self, memory: Memory, images: Tensor) -> Tensor:
         """Those of the finest level before they are projected; computed again, since `Memory` holds them behind the gates' convolution."""
@@ -314,18 +316,22 @@ def objective(
     labels: Int[Tensor, "batch height width"],
     classes: Int[Tensor, "batch instances"],
     weights: RSISObjectiveConfig,
+    max_matched: int | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """The weighted terms of the loss, L_t = L_m + lambda L_c + gamma L_s, each a mean over the images.
+
+    A step behind the last that is matched says whether the image holds a further object, and nothing else.
 
     Args:
         output: of a whole sequence.
         labels: 0 background, 1..N, negative to ignore.
         classes: of every object, from 1; 0 where an image has fewer objects than the batch's most.
         weights: of the terms.
+        max_matched: steps that are matched at most, from the first; None for all.
     """
     probs = output.mask_logits.sigmoid()
     steps = (
-        match_steps(probs, labels, (classes > 0).sum(dim=1), steps_after=1)
+        match_steps(probs, labels, (classes > 0).sum(dim=1), steps_after=1, max_matched=max_matched)
         if output.targets is None or output.counted is None
         else steps_of_targets(probs, labels, output.targets, output.counted)
     )

@@ -34,7 +34,7 @@ class RunState:
         num_objects: the curriculum's; 0 without one.
         best_loss: lowest validation loss since the start of the stage or of the last curriculum step.
         stale_validations: validations without a better loss since then.
-        best_score: score of the best model on validation images (or minus its validation loss).
+        best_score: score of the best model of the stage on validation images (or minus its validation loss).
         log_bytes: length of metrics.jsonl.
         rate_factor: factor of the learning rates after plateaus; older checkpoints do not have it.
     """

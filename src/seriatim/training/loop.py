@@ -95,7 +95,7 @@ def train(
                 state.crops_drawn += stage.batch_size
                 losses = {"total": float(total.detach())} | {name: float(term.detach()) for name, term in terms.items()}
                 run.log(state, {"stage": stage.name, **losses})
-                if state.iteration % recipe.validation.every == 0 or state.iteration == recipe.num_iterations:
+                if state.iteration % recipe.validation.every == 0 or state.stage_iteration == stage.iterations:
                     state = validate(run, stage, state)
                 is_over = stage.is_over(state)
                 if is_over:

@@ -134,10 +134,14 @@ class StageConfig(Config):
 
 
 class ValidationConfig(Config):
-    """What is measured on the validation images, and how often."""
+    """What is measured on the validation images, and how often.
+
+    The run's model is the best of its last stage that was validated: a stage trains terms of the loss, such as the stop loss, that the one before
+    did not, so a score is never carried from one stage into the next.
+    """
 
     every: int = Field(default=500, ge=1)
-    """Iterations between two validations."""
+    """Iterations between two validations; the end of a stage is validated too."""
     num_batches: int = Field(default=8, ge=1)
     """Validation batches for the loss."""
     num_images: int = Field(default=0, ge=0)

@@ -86,9 +86,10 @@ def resolve_stages(recipe: Recipe) -> list[StageSettings]:
 
 
 def begin_stage(state: RunState, stage: StageSettings) -> None:
-    """Set the counters of a stage that starts now."""
+    """Set the counters of a stage that starts now; its best model is chosen anew, since the stage before trained other terms of the loss."""
     state.stage_iteration = 0
     state.best_loss = math.inf
+    state.best_score = -math.inf
     state.stale_validations = 0
     state.rate_factor = 1.0
     if stage.curriculum is not None:

@@ -9,7 +9,7 @@ from seriatim.data.preparation import (
     prepare,
     prepare_sample,
     rescale,
-    shrunk_size,
+    prepared_size,
     to_channels,
 )
 from seriatim.data.samples import Sample
@@ -109,10 +109,27 @@ def test_rescaling_keeps_positions():
 
 def test_the_longest_side_shrinks_but_never_enlarges():
     config = PreparationConfig(longest_side=100)
-    assert shrunk_size((200, 50), config) == (100, 25)
-    assert shrunk_size((80, 50), config) == (80, 50)
-    assert shrunk_size((4000, 1), config) == (100, 1)
-    assert shrunk_size((4000, 1), PreparationConfig()) == (4000, 1)
+    assert prepared_size((200, 50), config) == (100, 25)
+    assert prepared_size((80, 50), config) == (80, 50)
+    assert prepared_size((4000, 1), config) == (100, 1)
+    assert prepared_size((4000, 1), PreparationConfig()) == (4000, 1)
+
+
+def test_an_image_is_squeezed_or_stretched_to_a_size():
+    config = PreparationConfig(channels=1, size=(32, 48))
+    assert prepared_size((200, 50), config) == prepared_size((16, 16), config) == (32, 48)
+    labels = np.zeros((64, 48), dtype=np.int32)
+    labels[32:] = 1
+    sample = Sample("one", labels[None].astype(np.float32), labels, np.ones(1, dtype=np.int64))
+    prepared = prepare_sample(sample, config)
+    assert prepared.image.shape == (1, 32, 48)
+    assert np.array_equal(prepared.labels, np.repeat([[0], [1]], 16, axis=0).repeat(48, axis=1))
+    assert np.array_equal(prepared.image[0] > 0.5, prepared.labels == 1)
+
+
+def test_two_rules_for_the_size_are_refused():
+    with pytest.raises(ConfigError, match="size and longest_side"):
+        PreparationConfig.parse({"size": [32, 32], "longest_side": 64})
 
 
 def test_a_sample_is_shrunk_with_its_labels():

@@ -4,7 +4,7 @@ import torch
 
 from seriatim.core.boxes import Boxes
 from seriatim.core.instances import Instance
-from seriatim.inference.placement import MULTIPLE, ImagePrompts, original_box, pad_tile, place
+from seriatim.inference.placement import ImagePrompts, original_box, pad_tile, place
 
 TILES = [(0, 0, 64, 64), (0, 32, 64, 96)]
 
@@ -37,8 +37,8 @@ def test_a_point_belongs_to_the_one_tile_in_which_it_lies_farthest_inside():
 
 def test_a_tile_is_padded_by_reflection_to_a_multiple():
     crop = np.arange(2 * 33 * 40, dtype=np.float32).reshape(2, 33, 40)
-    padded = pad_tile(crop)
-    assert padded.shape == (2, 2 * MULTIPLE, 2 * MULTIPLE)
+    padded = pad_tile(crop, 32)
+    assert padded.shape == (2, 64, 64)
     assert np.array_equal(padded[:, :33, :40], crop)
     assert np.array_equal(padded[:, 33, :40], crop[:, 31])
 

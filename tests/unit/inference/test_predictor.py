@@ -143,6 +143,7 @@ def test_a_longest_side_shrinks_the_image_only_for_the_network(oracle):
     [
         ({"channels": 1}, (1, 60, 90)),
         ({"channels": 1, "longest_side": 45, "stretch": True, "bright_objects": True}, (1, 30, 45)),
+        ({"channels": 1, "size": [50, 70]}, (1, 50, 70)),
         ({"channels": 1, "diameter": 24}, (1, 120, 180)),
         ({"channels": 1, "diameter": 24, "longest_side": 100}, (1, 67, 100)),
     ],
@@ -159,6 +160,18 @@ def test_a_prepared_image_is_what_the_network_sees(oracle, monkeypatch, preparat
     monkeypatch.setattr(oracle, "encode", lambda images: seen.append(images.numpy().copy()) or encode(images))
     predictor.predict_values(values)
     assert np.array_equal(seen[-1][0, :, : prepared.shape[1], : prepared.shape[2]], prepared)
+
+
+def test_an_image_resized_to_a_size_is_seen_without_padding_as_in_training(oracle, monkeypatch):
+    labels = paint_discs((60, 90), [(20, 20), (40, 60)], 10)
+    predictor = Predictor(oracle, describe({}, preparation={"channels": 1, "size": [50, 70]}))
+    seen = []
+    encode = oracle.encode
+    monkeypatch.setattr(oracle, "encode", lambda images: seen.append(tuple(images.shape)) or encode(images))
+    found = predictor.predict(image_of(labels))
+    assert seen == [(1, 1, 50, 70)]
+    assert found.size == (60, 90)
+    assert ious(found, labels).min() > 0.9
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 5), (5, 5, 5), (0, 5, 5), (1, 0, 5)])

@@ -5,8 +5,10 @@ import torch
 
 from seriatim.core.batch import Batch
 from seriatim.core.errors import ConfigError
+from seriatim.losses.matching import hungarian
+from seriatim.losses.soft_iou import soft_iou_costs
 from seriatim.models.interface import TrainingContext
-from seriatim.models.rsis import RSIS, RSISConfig, RSISObjectiveConfig, RSISOutput, StepOutput
+from seriatim.models.rsis import RSIS, RSISConfig, RSISObjectiveConfig, RSISOutput, StepOutput, objective
 
 from .played import played
 
@@ -142,6 +144,37 @@ def test_a_training_sequence_has_a_step_an_object_and_one_to_stop(monkeypatch, n
     batch = Batch(torch.rand(1, 3, 16, 16), labels, torch.tensor([[1, 1, 1]]))
     network.losses(batch, weights, TrainingContext(torch.Generator(), num_objects))
     assert lengths == [expected]
+
+
+def test_under_the_curriculum_the_step_behind_the_last_object_is_matched_to_nothing():
+    labels = torch.tensor([[[1, 2], [3, 0]], [[1, 0], [0, 0]]])
+    probs = torch.zeros(2, 3, 2, 2)
+    probs[0, 2, 0, 0] = probs[0, 0, 1, 0] = probs[0, 1, 0, 1] = 1  # three objects, of which two steps are asked; the third step hits too
+    probs[1, 0, 0, 0] = 1
+    output = RSISOutput(
+        mask_logits=torch.logit(probs, eps=1e-6),
+        class_logits=torch.zeros(2, 3, 1),
+        stop_logits=torch.tensor([[9.0, 9.0, -9.0], [9.0, -9.0, 9.0]]),
+        seed_left=torch.ones(2, 3),
+    )
+    classes = torch.tensor([[1, 1, 1], [1, 0, 0]])
+    terms = objective(output, labels, classes, RSISObjectiveConfig(stop=1.0), max_matched=2)
+    assert terms["mask"].item() == pytest.approx(0, abs=1e-3)
+    # the third step of the first image denies an object that is there; that of the second image does not count
+    assert terms["stop"].item() == pytest.approx(9 / 2, abs=1e-2)
+    targets = hungarian(soft_iou_costs(probs.flatten(2), probs.flatten(2)), torch.tensor([3, 1]), max_matched=2)
+    assert (targets[:, 2] == -1).all()
+
+
+def test_the_curriculum_reaches_the_objective(monkeypatch):
+    network = RSIS(RSISConfig(encoder="test_resnet", encoder_depth=1, levels=1, width=8))
+    labels = torch.arange(4).repeat_interleave(64).view(1, 16, 16)
+    batch = Batch(torch.rand(1, 3, 16, 16), labels, torch.tensor([[1, 1, 1]]))
+    weights = RSISObjectiveConfig(stop=0.5)
+    terms = network.losses(batch, weights, TrainingContext(torch.Generator(), num_objects=2))
+    output = network(batch.images, 3)
+    assert terms["mask"] == objective(output, labels, batch.classes, weights, max_matched=2)["mask"]
+    assert terms["mask"] != objective(output, labels, batch.classes, weights)["mask"]
 
 
 def test_the_most_steps_bound_a_training_sequence():

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from seriatim.core.errors import StoppedBySignal, TrainingDivergedError
+from seriatim.core.tensor_files import load_tensors
+from seriatim.inference.model_folder import read_model_folder
 from seriatim.models.rsis import RSIS
+from seriatim.training import validation
 from seriatim.training.checkpoint import checkpoints
 from seriatim.training.loop import train
-from seriatim.training.recipe import Recipe
+from seriatim.training.recipe import DataConfig, Recipe
 
 TINY = {"encoder": "test_resnet", "encoder_depth": 2, "levels": 2, "width": 8, "max_steps": 2}
 
@@ -53,6 +56,20 @@ def test_every_iteration_is_logged_and_every_stage_ends_with_a_checkpoint(recipe
     assert log[-1]["total"] == pytest.approx(log[-1]["mask"] + log[-1]["stop"])
     assert log[-1]["stop"] > 0
     assert [path.stem for path in checkpoints(folder.checkpoints)] == ["00000002", "00000004"]
+
+
+def test_every_stage_is_validated_at_its_end_and_its_best_model_replaces_that_of_the_stage_before(
+    recipe, tmp_path, monkeypatch
+):
+    scores = iter([0.9, 0.1])
+    monkeypatch.setattr(validation, "score_images", lambda *_: {"nuclei_score": next(scores)})
+    with_validation = recipe.model_copy(update={"data": DataConfig(source="rosettes:4@50", num_validation=1)})
+    folder = train(with_validation, tmp_path / "run", device="cpu")
+    log = [json.loads(line) for line in folder.log_path.read_text().splitlines()]
+    assert [(line["stage"], line["score"]) for line in log if "score" in line] == [("a", 0.9), ("b", 0.1)]
+    last, _ = load_tensors(checkpoints(folder.checkpoints)[-1])
+    model, _ = read_model_folder(folder.model)
+    assert all(torch.equal(last[f"network.{name}"], value) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -73,6 +73,12 @@ def test_a_later_stage_keeps_the_objects_that_were_reached():
     assert state.num_objects == 5
 
 
+def test_a_stage_chooses_its_best_model_anew():
+    state = RunState(best_score=0.9)
+    begin_stage(state, stage_of())
+    assert state.best_score == -math.inf
+
+
 def test_a_stage_ends_after_its_iterations_or_its_patience():
     stage = stage_of(patience=2)
     assert not stage.is_over(RunState(stage_iteration=9))
