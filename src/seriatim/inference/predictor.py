@@ -173,7 +173,7 @@ class Predictor:
         """The same objects in the same order, each as soon as it is certain.
 
         An image that fits into one tile is seen step by step; in a larger one objects come after each row of tiles. With the CRF, which looks at
-        all objects together, or where the better score keeps contested pixels, they come at the end.
+        all objects together, or where the better score or the later object keeps contested pixels, they come at the end.
 
         Args:
             image: as for `predict`, as the rest and the errors.
