@@ -149,7 +149,9 @@ def test_a_training_sequence_has_a_step_an_object_and_one_to_stop(monkeypatch, n
 def test_under_the_curriculum_the_step_behind_the_last_object_is_matched_to_nothing():
     labels = torch.tensor([[[1, 2], [3, 0]], [[1, 0], [0, 0]]])
     probs = torch.zeros(2, 3, 2, 2)
-    probs[0, 2, 0, 0] = probs[0, 0, 1, 0] = probs[0, 1, 0, 1] = 1  # three objects, of which two steps are asked; the third step hits too
+    probs[0, 2, 0, 0] = probs[0, 0, 1, 0] = probs[0, 1, 0, 1] = (
+        1  # three objects, of which two steps are asked; the third step hits too
+    )
     probs[1, 0, 0, 0] = 1
     output = RSISOutput(
         mask_logits=torch.logit(probs, eps=1e-6),
