@@ -156,6 +156,13 @@ def test_a_report_is_written(run, data, tmp_path):
     assert "--limit 1" in text
 
 
+def test_a_report_names_the_settings_that_were_changed(run, data, model, tmp_path):
+    words = ("evaluate", "--data", f"folder:{data}", "--model", model, "--protocol", "nuclei", "--limit", "1")
+    report = tmp_path / "report.html"
+    assert run(*words, "--html", report, "--set", "inference.solid=true", "--set", "model.config.max_steps=1")[0] == 0
+    assert "inference.solid=true, model.config.max_steps=1" in report.read_text()
+
+
 @pytest.mark.parametrize("words", [("--crf",), ("--set", "inference.solid=true"), ("--all-classes",)])
 def test_what_changes_a_model_needs_one(run, data, words):
     code, _, err = run(

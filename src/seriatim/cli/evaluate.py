@@ -119,6 +119,8 @@ def _write_report(
 
     left_out = ("class_names", "bootstrap", "classes_judged")
     shown = {key: str(value) for key, value in facts.items() if key not in left_out}
+    if "settings" in facts:
+        shown["settings"] = ", ".join(facts["settings"])
     shown["classes"] = ", ".join(evaluation.class_names) + ("" if evaluation.judges_classes else " (judged as one)")
     if "bootstrap" in facts:
         shown["intervals"] = (
