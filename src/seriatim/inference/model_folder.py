@@ -19,7 +19,6 @@ from seriatim.inference.zoo import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from seriatim.models import catalogue
 from seriatim.models.interface import Model
 
-
 CHANGEABLE = ("model.config.", "preparation.", "inference.")
 """How the settings of a model begin that may be changed when it is used."""
 

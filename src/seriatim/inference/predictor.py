@@ -23,7 +23,7 @@ from seriatim.core.platform import denormals_as_zero
 from seriatim.core.progress import Progress
 from seriatim.core.shapes import Box, Size
 from seriatim.data.images import from_pillow, read_pixels, to_float_image
-from seriatim.data.preparation import prepare, rescale, prepared_size
+from seriatim.data.preparation import prepare, prepared_size, rescale
 from seriatim.inference.model_folder import ModelDescription, read_model_folder
 from seriatim.inference.overlaps import resolve_overlaps
 from seriatim.inference.placement import ImagePrompts, original_box, pad_tile, place
