@@ -57,7 +57,7 @@ class RISConfig(sequential.SequentialConfig):
     encoder_depth: int = Field(default=4, ge=1, le=5)
     """Pyramid: levels of the encoder that are used, from the shallowest."""
     finest_level: int = Field(default=1, ge=0, le=4)
-    """Pyramid: the level whose resolution B has, 0 for the shallowest (in a ResNet: stride 2, then 4, 8 ...)."""
+    """Pyramid: the level whose resolution B has, 0 for the shallowest (in a ResNet: stride 2, then 4, 8 ...; in a VGG from 1)."""
     encoder_weights: str | None = None
     """FCN-8s and pyramid: "hub", the path of a state dict, or nothing. Sec. 4.2: ImageNet."""
     fc_channels: int = Field(default=FC_CHANNELS, ge=1)

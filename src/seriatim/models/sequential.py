@@ -36,7 +36,7 @@ class SequentialConfig(ModelConfig):
     stop_policy: Literal["first", "skip"] = "first"
     """At such a step: end the sequence (papers), or leave the step out and go on (released code of RSIS, Pascal)."""
     min_area_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Masks smaller than this fraction of the image are dropped."""
+    """Masks smaller than this fraction of the image are dropped; the papers drop none, the released evaluation of RSIS on Pascal 0.001."""
     guidance: GuidanceConfig | None = None
     """Seed guidance, an extension of this project (`models/guidance.py`); None for the paper's model."""
 
