@@ -29,7 +29,7 @@ from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.evaluate import evaluate_model, make_example
 from seriatim.inference.config import CRFConfig
-from seriatim.inference.model_folder import read_model_folder
+from seriatim.inference.model_folder import change_settings, read_model_folder
 from seriatim.inference.predictor import Predictor, load
 from seriatim.inference.refinement import refine_instances
 from seriatim.inference.zoo import find_model_folder
@@ -37,7 +37,6 @@ from seriatim.metrics import evaluate
 from seriatim.models import catalogue
 from seriatim.training.recipe import load_recipe
 from seriatim.training.splits import open_splits
-from seriatim.training.zoo_entry import change_settings
 
 
 @dataclass(frozen=True)

@@ -156,10 +156,55 @@ def test_a_report_is_written(run, data, tmp_path):
     assert "--limit 1" in text
 
 
-def test_a_refinement_needs_a_model(run, data):
-    words = ("evaluate", "--data", f"folder:{data}", "--predictions", data / "labels", "--protocol", "nuclei", "--crf")
-    code, _, err = run(*words)
-    assert (code, "--crf" in err) == (2, True)
+def test_a_report_names_the_settings_that_were_changed(run, data, model, tmp_path):
+    words = ("evaluate", "--data", f"folder:{data}", "--model", model, "--protocol", "nuclei", "--limit", "1")
+    report = tmp_path / "report.html"
+    assert run(*words, "--html", report, "--set", "inference.solid=true", "--set", "model.config.max_steps=1")[0] == 0
+    assert "inference.solid=true, model.config.max_steps=1" in report.read_text()
+
+
+@pytest.mark.parametrize("words", [("--crf",), ("--set", "inference.solid=true"), ("--all-classes",)])
+def test_what_changes_a_model_needs_one(run, data, words):
+    code, _, err = run(
+        "evaluate", "--data", f"folder:{data}", "--predictions", data / "labels", "--protocol", "nuclei", *words
+    )
+    assert (code, words[0] in err, "--model" in err) == (2, True, True)
+
+
+def test_fifty_steps_without_stopping_are_scored_as_proposals_in_one_command(run, data, model, monkeypatch):
+    words = ("evaluate", "--data", f"folder:{data}", "--model", model, "--protocol", "proposals", "--json", "-")
+    unstopped = ("--set", "model.config.max_steps=50", "--set", "model.config.stop_threshold=0")
+    whole = ("--set", "inference.overlaps=keep", "--set", "inference.max_hidden=1.0")
+    as_it_is = json.loads(run(*words, "--set", "model.config.stop_threshold=1")[1])
+    changed = json.loads(run(*words, *unstopped, *whole)[1])
+    assert [one["predictions"] for one in as_it_is["proposals"]["per_image"]] == [0, 0]
+    assert [one["predictions"] for one in changed["proposals"]["per_image"]] == [50, 50]
+    assert changed["settings"] == [*unstopped[1::2], *whole[1::2]]
+    assert "settings" not in json.loads(run(*words)[1])
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("optimizer.learning_rate=1", "expected a setting of the model"),
+        ("model.config.width=16", "do not fit"),
+        ("inference.overlaps=never", "inference.overlaps"),
+    ],
+)
+def test_a_setting_that_the_model_cannot_take_is_wrong_usage(run, data, model, setting, told):
+    words = ("evaluate", "--data", f"folder:{data}", "--model", model, "--protocol", "nuclei", "--set", setting)
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_all_classes_of_every_mask_are_scored_on_request(run, data, model):
+    words = ("evaluate", "--data", f"folder:{data}", "--model", model, "--json", "-", "--all-classes")
+    scores = json.loads(run(*words, "--protocol", "sds")[1])
+    assert scores["all_classes"] is True
+    code, _, err = run(*words, "--protocol", "cvppp")
+    assert (code, "cvppp does not rank" in err) == (2, True)
 
 
 def test_classes_are_shown_when_there_are_several(run, tmp_path):

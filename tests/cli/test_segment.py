@@ -56,6 +56,15 @@ def test_json_goes_to_stdout(run, images, model, tmp_path):
     assert said["failed"] == []
 
 
+def test_settings_are_laid_over_those_of_the_model(run, images, model, tmp_path):
+    words = ("segment", images / "a.png", "--model", model, "--out", tmp_path / "out", "--json", "--formats", "coco")
+    counts = [
+        json.loads(run(*words, "--set", f"model.config.max_steps={steps}", "--set", "inference.overlaps=keep")[1])
+        for steps in (1, 3)
+    ]
+    assert [one["files"][0]["count"] for one in counts] == [1, 3]
+
+
 def test_only_the_formats_asked_for_are_written(run, images, model, tmp_path):
     run("segment", images / "a.png", "--model", model, "--out", tmp_path / "out", "--formats", "labels")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.labels.png"]

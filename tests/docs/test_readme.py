@@ -110,6 +110,36 @@ def test_commands_that_are_not_run_exist():
             assert word in known[program], f"{block.page}, line {block.line}: {line}"
 
 
+RECIPE_FILES = [f"src/seriatim/recipes/{path.name}" for path in (ROOT / "src/seriatim/recipes").glob("*.toml")]
+
+
+def scored_after_training(text: str) -> list[str]:
+    """The `evaluate` commands that score a run on the data that it trains on, without a recipe that says which part is kept back."""
+    commands = re.sub(r"\\\n#?", " ", text)
+    runs = re.findall(r"seriatim train \S+ --out (\S+) .*?data\.source=(\S+)", commands)
+    return [
+        line
+        for line in commands.splitlines()
+        if "seriatim evaluate" in line
+        and not re.search(r"--recipe .*--part (test|validation)", line)
+        and any(f"--data {data} " in f"{line} " and f"--model {out} " in f"{line} " for out, data in runs)
+    ]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *RECIPE_FILES])
+def test_no_command_scores_the_images_of_the_training(page):
+    assert not scored_after_training((ROOT / page).read_text(encoding="utf-8"))
+
+
+def test_a_command_that_scores_the_images_of_the_training_would_be_seen():
+    train = "seriatim train leaves --out run \\\n  --set data.source=folder:a\n"
+    score = "seriatim evaluate --data folder:a --model run"
+    assert scored_after_training(train + score) == [score]
+    assert not scored_after_training(train + score + " --recipe run/config.toml --part test")
+    assert not scored_after_training(train + score.replace("folder:a", "folder:b"))
+    assert not scored_after_training(train + score.replace("run", "leaves"))
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page):
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ Origin: this file. Nothing is stored; both implementations run in float64 on the
 """
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -77,10 +78,7 @@ def plain_fcn8s(weights, images):
             name = f"encoder.features.{number}"
             values = F.conv2d(values, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1).clamp(min=0)
             number += 2
-        odd = [
-            extent % 2 for extent in values.shape[-2:]
-        ]  # a last row or column that is left alone makes a cell of its own
-        values = F.max_pool2d(F.pad(values, (0, odd[1], 0, odd[0]), value=-1.0), 2)
+        values = F.max_pool2d(values, 2)
         number += 1
         pooled.append(values)
     for name, padding in (("fc6", 3), ("fc7", 0)):
@@ -98,14 +96,29 @@ def plain_fcn8s(weights, images):
     return fused
 
 
+def continued(images, multiple):
+    """Whole cells: rows and columns are mirrored at the last ones, or these repeated in an image too small for that."""
+    sides = [(extent, -extent % multiple) for extent in images.shape[-2:]]
+    mirrors = all(missing < extent for extent, missing in sides)
+    rows, columns = (
+        [*range(extent), *(extent - 2 - step if mirrors else extent - 1 for step in range(missing))]
+        for extent, missing in sides
+    )
+    return images[:, :, rows][:, :, :, columns]
+
+
 def plain_run(network, images):
     """Masks, logits of the confidence and hidden states of every step: each ConvLSTM convolves [x_t | h_{t-1}] with one weight tensor."""
     weights, config = network.state_dict(), network.config
+    height, width = images.shape[-2:]
     if config.fcn == "leaf":
-        b = plain_leaf_network(weights, images, config.stride, config.subsampling == "bilinear")
+        edge = config.stride
+        b = plain_leaf_network(weights, continued(images, edge), config.stride, config.subsampling == "bilinear")
     else:
-        b = plain_fcn8s(weights, images)
-    width = config.channels
+        edge = 8
+        b = plain_fcn8s(weights, continued(images, 32))
+    rows, columns = math.ceil(height / edge), math.ceil(width / edge)
+    b = b[:, :, :rows, :columns]  # cells that hold nothing of the image take no part
     hidden = [torch.zeros_like(b) for _ in range(config.depth)]
     cell = [torch.zeros_like(b) for _ in range(config.depth)]
     outputs = []
@@ -118,7 +131,7 @@ def plain_run(network, images):
             if layer == 0:
                 weight = torch.cat((weights[f"{name}.constant.weight"], weight), dim=1)
             gates = F.conv2d(torch.cat((x, hidden[layer]), dim=1), weight, bias, padding=config.kernel_size // 2)
-            enter, keep, show, candidate = gates.split(width, dim=1)
+            enter, keep, show, candidate = gates.split(config.channels, dim=1)
             cell[layer] = sigmoid(keep) * cell[layer] + sigmoid(enter) * torch.tanh(candidate)
             hidden[layer] = sigmoid(show) * torch.tanh(cell[layer])
             x = hidden[layer]
@@ -126,7 +139,8 @@ def plain_run(network, images):
         response = response + weights["inhibition.convolution.bias"]
         shares = torch.exp(response) / torch.exp(response).sum(dim=(1, 2), keepdim=True)
         small = sigmoid(torch.log(shares) + weights["inhibition.threshold"])
-        mask = F.interpolate(small[:, None], size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        whole = F.interpolate(small[:, None], scale_factor=edge, mode="bilinear", align_corners=False)[:, 0]
+        mask = whole[:, :height, :width]
         largest = x.flatten(2).max(dim=2).values
         confidence = largest @ weights["confidence.weight"].T + weights["confidence.bias"]
         outputs.append((mask, confidence[:, 0]))

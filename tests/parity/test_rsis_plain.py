@@ -130,6 +130,13 @@ def test_any_size_equals_the_plain_network(size):
     compare(make(), 3, size)
 
 
+def test_a_vgg_whose_finest_level_has_the_size_of_the_image_equals_the_plain_network():
+    network = make(encoder="vgg11")
+    levels = network.encode(torch.zeros(1, 3, 33, 40, dtype=torch.float64)).level_sizes
+    assert levels == [(2, 2), (4, 5), (8, 10), (16, 20), (33, 40)]
+    compare(network, 1, (33, 40))
+
+
 def test_skips_behind_batch_norm_equal_the_plain_network():
     network = make(skip_batch_norm=True)
     for projection in network.projections:

@@ -6,6 +6,8 @@ network is built once and not trained.
 
 import json
 import math
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +15,19 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from seriatim.core.config import read_toml
+from seriatim.core.instances import Instance
 from seriatim.data.catalogue import open_source
 from seriatim.data.readers.cityscapes import CLASS_NAMES as STREET_CLASSES
 from seriatim.data.readers.voc import CLASS_NAMES as VOC_CLASSES
 from seriatim.evaluation.evaluate import evaluate_model
+from seriatim.inference.overlaps import resolve_overlaps
 from seriatim.inference.predictor import load
 from seriatim.models import catalogue
 from seriatim.training.loop import train
 from seriatim.training.recipe import load_recipe, names
 
+RECIPES = Path(str(files("seriatim"))) / "recipes"
 VOC_RECIPES = [name for name in names() if name.startswith("rsis-voc")]
 SMALL_ENCODERS = {"resnet101": "test_resnet", "resnet50": "resnet10t", "vgg16": "vgg11"}
 
@@ -96,6 +102,7 @@ def plants(tmp_path_factory):
 def made_small(name, data):
     """The recipe with the data of the test, an iteration a stage, and everything smaller, but with its own stages and structure."""
     recipe = load_recipe(name)
+    crop = [64, 64 * recipe.augmentation.crop_size[1] // recipe.augmentation.crop_size[0]]
     small = load_recipe(
         name,
         [
@@ -103,9 +110,9 @@ def made_small(name, data):
             f"data.test={data['test']}",
             "data.num_validation=1",
             *(f"stages.{number}.iterations=1" for number in range(len(recipe.stages))),
-            f"augmentation.crop_size={[64, 64 * recipe.augmentation.crop_size[1] // recipe.augmentation.crop_size[0]]}",
-            "preparation.longest_side=64",
-            "inference.tile_size=64",
+            f"augmentation.crop_size={crop}",
+            f"preparation.size={crop}",
+            "inference.tile_size=128",
             "inference.overlap=16",
             f"model.config.encoder={SMALL_ENCODERS[recipe.model.config['encoder']]}",
             "model.config.width=32",
@@ -189,3 +196,57 @@ def test_the_recipe_of_leaves_runs_through_its_stages(plants, tmp_path):
     assert all(math.isfinite(line["total"]) for line in log)
     assert predictor.class_names == ("leaf",)
     assert len(scores["per_image"]) == 3
+
+
+# --- the protocol of the test images, which is the recipe's own -----------------------------------------------------------------------
+
+RIS_RECIPES = [name for name in names() if name.startswith("ris-")]
+RSIS_RECIPES = [name for name in names() if name.startswith("rsis-")]
+SIZES = {"rsis-cityscapes": (256, 512), "rsis-cvppp": (400, 400), **dict.fromkeys(VOC_RECIPES, (256, 256))}
+
+
+def written(name):
+    """The recipe as its file has it, without the defaults of the classes."""
+    return read_toml(RECIPES / f"{name}.toml")
+
+
+@pytest.mark.parametrize("name", RSIS_RECIPES)
+def test_rsis_squeezes_images_to_the_size_of_the_paper_in_training_and_in_use(name):
+    recipe = load_recipe(name)
+    assert recipe.preparation.size == recipe.augmentation.crop_size == SIZES[name]
+    assert recipe.augmentation.fit
+    assert recipe.inference.tile_size >= max(SIZES[name])  # the image is seen whole
+    kept = load_recipe(name, ["preparation.size=", f"preparation.longest_side={SIZES[name][1]}"])
+    assert (kept.preparation.size, kept.preparation.longest_side) == (None, SIZES[name][1])
+
+
+def test_ris_sees_leaves_in_the_size_of_the_images_of_a1():
+    recipe = load_recipe("ris-cvppp")
+    assert recipe.preparation.size == recipe.augmentation.crop_size == (530, 500)
+    assert recipe.inference.tile_size >= 530
+
+
+@pytest.mark.parametrize("name", RSIS_RECIPES + RIS_RECIPES)
+def test_every_recipe_of_a_paper_states_its_protocol_and_drops_no_mask_for_what_is_hidden_of_it(name):
+    recipe = written(name)
+    assert recipe["inference"]["max_hidden"] == 1.0
+    rules = ("stop_policy", "stop_threshold", "mask_threshold", "min_area_fraction")
+    small = 0.001 if name in VOC_RECIPES else 0.0  # the released evaluation of RSIS on Pascal alone
+    assert [recipe["model"]["config"][rule] for rule in rules] == ["first", 0.5, 0.5, small]
+    inference = load_recipe(name).inference
+    assert (inference.min_area, inference.solid) == (1, False)
+
+
+@pytest.mark.parametrize("name", RSIS_RECIPES + RIS_RECIPES)
+def test_overlaps_are_kept_where_masks_are_ranked_and_go_to_the_earlier_in_label_maps_and_in_ris(name):
+    keeps = name in VOC_RECIPES or name == "rsis-cityscapes"
+    assert written(name)["inference"]["overlaps"] == ("keep" if keeps else "earlier")
+
+
+@pytest.mark.parametrize(("name", "areas"), [("rsis-voc", [1200, 1200, 1200]), ("rsis-cvppp", [1200, 300])])
+def test_repeated_masks_are_cut_or_kept_whole_as_the_recipe_says(name, areas):
+    settings = load_recipe(name).inference
+    masks = [Instance((0, 0, 30, 40), np.ones((30, 40), dtype=bool))] * 2
+    masks.append(Instance((0, 10, 30, 50), np.ones((30, 40), dtype=bool)))
+    left = resolve_overlaps(masks, (30, 50), settings.overlaps, settings.max_hidden, settings.min_area, settings.solid)
+    assert [one.area for one in left] == areas

@@ -121,7 +121,9 @@ def made_small(name, data):
             *data,
             *(f"stages.{number}.iterations=1" for number in range(2)),
             f"augmentation.crop_size=[{height // 8}, {width // 8}]",
-            f"preparation.longest_side={width // 8}",
+            f"preparation.size=[{height // 8}, {width // 8}]"
+            if name == "ris-cvppp"
+            else f"preparation.longest_side={width // 8}",
             "inference.tile_size=96",
             "inference.overlap=16",
             "model.config.max_steps=2",

@@ -11,7 +11,7 @@ from torch import nn
 from seriatim.core.instances import Instance, Instances
 from seriatim.inference.model_folder import ModelDescription
 from seriatim.models import catalogue
-from seriatim.models.guidance import DenseMaps
+from seriatim.models.guidance import DenseMaps, GuidanceMemory, prepare
 from seriatim.models.rsis import RSIS, RSISConfig, StepOutput
 from seriatim.results.folder import ResultFolder
 from seriatim.results.interface import SegmentedImage
@@ -49,15 +49,11 @@ def describe(config, **parts):
     return ModelDescription.parse(values)
 
 
-class OracleGuidance(NamedTuple):
-    maps: DenseMaps
-
-
 class OracleMemory(NamedTuple):
     size: tuple[int, int]
     values: torch.Tensor
     parts: torch.Tensor
-    guidance: OracleGuidance
+    guidance: GuidanceMemory
 
 
 class OracleState(NamedTuple):
@@ -91,9 +87,8 @@ class Oracle(RSIS):
             torch.zeros(len(parts), 2, *parts.shape[1:]),
             torch.from_numpy(sizes).float(),
         )
-        return OracleMemory(
-            tuple(values.shape[1:]), values, torch.from_numpy(parts.astype(np.int64)), OracleGuidance(maps)
-        )
+        size = tuple(values.shape[1:])
+        return OracleMemory(size, values, torch.from_numpy(parts.astype(np.int64)), prepare(maps, [size], size))
 
     def initial_state(self, memory, batch):
         return OracleState(torch.zeros(batch, dtype=torch.int64))

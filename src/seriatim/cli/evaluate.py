@@ -42,6 +42,13 @@ def evaluate(
     limit: options.LimitOption = None,
     device: options.DeviceOption = "auto",
     crf: options.CrfOption = False,
+    settings: options.SettingsOption = None,
+    all_classes: Annotated[
+        bool,
+        typer.Option(
+            "--all-classes", help="Score every mask of a model once for each class, by the probability of the class."
+        ),
+    ] = False,
     threads: options.ThreadsOption = None,
 ) -> None:
     """Score a model, or predictions of any program, under official protocols.
@@ -57,8 +64,13 @@ def evaluate(
     from seriatim.metrics.protocols import check_protocol
 
     options.check_one_origin("evaluate", model, predictions)
-    if crf and model is None:
-        raise ConfigError("evaluate: --crf refines the objects of a model; it needs --model")
+    for option, needs, is_given in (
+        ("--crf", "refines the objects of a model", crf),
+        ("--set", "changes the settings of a model", settings),
+        ("--all-classes", "takes the class probabilities of a model", all_classes),
+    ):
+        if is_given and model is None:
+            raise ConfigError(f"evaluate: {option} {needs}; it needs --model")
     protocols = list(
         dict.fromkeys(name for word in [*protocol, *(more_protocols or [])] for name in word.split(",") if name)
     )
@@ -68,12 +80,16 @@ def evaluate(
     if boxes is not None:
         source = WithBoxes(source, BoxFile(boxes, source))
     started = Start()
-    found = options.open_prediction_source(model, predictions, source, device, threads, crf)
+    found = options.open_prediction_source(model, predictions, source, device, threads, crf, settings)
     with ProgressBar(len(source)) as progress:
-        evaluation = evaluate_predictions(found, source, protocols, bootstrap, seed, html is not None, progress.images)
+        evaluation = evaluate_predictions(
+            found, source, protocols, bootstrap, seed, html is not None, progress.images, all_classes
+        )
     facts = {
         **options.what_is_judged(data, recipe, part, model, predictions),
         **({"crf": True} if crf else {}),
+        **({"settings": settings} if settings else {}),
+        **({"all_classes": True} if all_classes else {}),
         "images": len(source),
         "seconds": round(time.perf_counter() - started.clock, 3),
         "version": __version__,
@@ -103,6 +119,8 @@ def _write_report(
 
     left_out = ("class_names", "bootstrap", "classes_judged")
     shown = {key: str(value) for key, value in facts.items() if key not in left_out}
+    if "settings" in facts:
+        shown["settings"] = ", ".join(facts["settings"])
     shown["classes"] = ", ".join(evaluation.class_names) + ("" if evaluation.judges_classes else " (judged as one)")
     if "bootstrap" in facts:
         shown["intervals"] = (

@@ -6,7 +6,7 @@ so that `--help` answers at once.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
@@ -145,7 +145,9 @@ def _open_part(data: str, recipe: str, part: Part) -> "Source":
     return getattr(open_splits(load_recipe(recipe).data.model_copy(update={"source": data})), part.value)
 
 
-def load_model(model: str | Path, device: str, threads: int | None, crf: bool = False) -> "Predictor":
+def load_model(
+    model: str | Path, device: str, threads: int | None, crf: bool = False, settings: Sequence[str] | None = None
+) -> "Predictor":
     """The model that --model names, ready for use.
 
     Args:
@@ -153,9 +155,10 @@ def load_model(model: str | Path, device: str, threads: int | None, crf: bool = 
         device: auto, cpu or cuda.
         threads: number of threads for arithmetic, from now on; None leaves it as it is.
         crf: refine the outlines with a dense CRF.
+        settings: of --set, laid over those of the model.
 
     Raises:
-        ConfigError: if there is no such model or device.
+        ConfigError: if there is no such model or device, or a setting cannot be used.
         CheckpointError: if the model is damaged.
     """
     import torch
@@ -164,7 +167,7 @@ def load_model(model: str | Path, device: str, threads: int | None, crf: bool = 
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return load(model, device, crf)
+    return load(model, device, crf, settings or ())
 
 
 def check_one_origin(verb: str, model: str | None, predictions: Path | None) -> None:
@@ -178,7 +181,13 @@ def check_one_origin(verb: str, model: str | None, predictions: Path | None) -> 
 
 
 def open_prediction_source(
-    model: str | None, predictions: Path | None, source: "Source", device: str, threads: int | None, crf: bool = False
+    model: str | None,
+    predictions: Path | None,
+    source: "Source",
+    device: str,
+    threads: int | None,
+    crf: bool = False,
+    settings: Sequence[str] | None = None,
 ) -> "PredictionSource":
     """The predictions to judge: of a model, or read from files; torch is imported only for a model.
 
@@ -189,9 +198,10 @@ def open_prediction_source(
         device: see `load_model`.
         threads: see `load_model`.
         crf: see `load_model`.
+        settings: see `load_model`.
 
     Raises:
-        ConfigError: if there is no such model or device.
+        ConfigError: if there is no such model or device, or a setting cannot be used.
         CheckpointError: if the model is damaged.
         DataError: if the predictions are missing or do not fit the images.
     """
@@ -200,7 +210,7 @@ def open_prediction_source(
     if predictions is not None:
         return open_predictions(predictions, source)
     assert model is not None, "check_one_origin refuses this"
-    return ModelPredictions(load_model(model, device, threads, crf))
+    return ModelPredictions(load_model(model, device, threads, crf, settings))
 
 
 def what_is_judged(

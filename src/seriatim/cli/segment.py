@@ -37,6 +37,7 @@ def segment(
     boxes: options.BoxesOption = None,
     device: options.DeviceOption = "auto",
     crf: options.CrfOption = False,
+    settings: options.SettingsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout as JSON.")] = False,
     threads: options.ThreadsOption = None,
 ) -> None:
@@ -59,7 +60,7 @@ def segment(
         _say(
             f"no --model given: using {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)"
         )
-    predictor = options.load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf)
+    predictor = options.load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf, settings)
     if boxes is not None:
         predictor.check_boxes()
     results = ResultFolder(out, chosen, predictor.class_names)

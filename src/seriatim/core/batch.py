@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+OUTSIDE = -2
+"""Label of the pixels of a crop that lie outside the image."""
+
 
 class Prompts(NamedTuple):
     """Boxes and points of one image, in pixels of the image that the model sees.
@@ -37,7 +40,7 @@ class Batch(NamedTuple):
 
     Attributes:
         images: values in 0..1.
-        labels: 0 background, 1..N, -1 to ignore.
+        labels: 0 background, 1..N; negative to ignore: -1 in the image, `OUTSIDE` beyond its edges.
         classes: of every object, from 1; 0 pads.
         names: of the images that these are crops of.
         prompts: of every image; None where the data set has no boxes.

@@ -14,6 +14,7 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
+from seriatim.core.batch import OUTSIDE
 from seriatim.core.boxes import Boxes
 from seriatim.core.config import Config
 from seriatim.data.samples import Sample
@@ -62,7 +63,7 @@ class Crop(NamedTuple):
     Attributes:
         name: of the image that it is cut from.
         image: values in 0..1.
-        labels: 0 background, 1..N, -1 to ignore.
+        labels: 0 background, 1..N; negative to ignore: -1 in the image, `OUTSIDE` beyond its edges.
         classes: of every object, from 1.
         boxes: those of the sample that reach into the crop, in pixels of the crop; None where the sample has none.
     """
@@ -149,7 +150,7 @@ def _sample(sample: Sample, inverse: np.ndarray, scale: float, crop: tuple[int, 
     truth = sample.labels if sample.ignore is None else np.where(sample.ignore, -1, sample.labels)
     labels = _grid_sample(truth[None].astype(np.float32), centres, size, "nearest")[0, 0].numpy().astype(np.int32)
     outside = ((centres < 0) | (centres > size)).any(axis=-1)
-    labels[outside] = -1
+    labels[outside] = OUTSIDE
     return image[0].numpy(), labels
 
 
@@ -178,7 +179,7 @@ def _choose_objects(
     renumber[(areas > 0) & (areas < config.min_area)] = -1
     renumber[kept] = np.arange(1, len(kept) + 1)
     renumber[0] = 0
-    return np.where(labels < 0, -1, renumber[np.maximum(labels, 0)]).astype(np.int32), classes[kept - 1]
+    return np.where(labels < 0, labels, renumber[np.maximum(labels, 0)]).astype(np.int32), classes[kept - 1]
 
 
 def _change_intensity(image: np.ndarray, config: AugmentationConfig, random: np.random.Generator) -> np.ndarray:

@@ -4,14 +4,14 @@ Of every image only the tables of the protocols (`metrics.Evaluator`) and, for a
 and no label map stays in memory.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 
-from seriatim.core.errors import DataError
+from seriatim.core.errors import ConfigError, DataError
 from seriatim.core.instances import Instances
 from seriatim.core.progress import Progress
 from seriatim.data.samples import Sample
@@ -26,6 +26,10 @@ from seriatim.metrics import Evaluator, Example
 
 if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor  # predictions of others are evaluated without importing torch
+
+
+CLASS_BY_CLASS = ("cityscapes", "coco", "sds", "voc07")
+"""Protocols that rank the masks of each class by themselves and take masks that overlap."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def evaluate_predictions(
     seed: int = 0,
     keep: bool = False,
     progress: Progress | None = None,
+    all_classes: bool = False,
 ) -> Evaluation:
     """The scores of predictions of any source.
 
@@ -93,15 +98,18 @@ def evaluate_predictions(
         seed: of the draws.
         keep: keep the predictions, so that images can be shown.
         progress: called after every image.
+        all_classes: score every prediction once for each class, see `in_all_classes`; `num_preds` and `kept` stay those of the predictions.
 
     Raises:
-        ConfigError: for an unknown protocol.
+        ConfigError: for an unknown protocol, or one that does not score each class by itself with `all_classes`.
         DataError: for an image or prediction that cannot be read, or if there is no image.
     """
     evaluator = Evaluator(protocols)
     if not len(source):
         raise DataError("evaluate: the data hold no images")
     class_numbers = match_classes(predictions.class_names, source.class_names)
+    if all_classes:
+        _check_all_classes(evaluator.protocols, class_numbers is not None)
     indices = _official_order(source)
     names, num_targets, num_preds, kept = [], [], [], []
     for done, index in enumerate(indices, start=1):
@@ -110,7 +118,8 @@ def evaluate_predictions(
         if class_numbers is not None:
             check_class_ids(found, len(predictions.class_names), sample.name)
         whole = source.whole_truth(index) if "coco" in evaluator.protocols else None
-        evaluator.add(make_example(sample, found, class_numbers, whole))
+        judged = in_all_classes(found) if all_classes else found
+        evaluator.add(make_example(sample, judged, class_numbers, whole))
         names.append(sample.name)
         num_targets.append(len(sample.classes))
         num_preds.append(len(found))
@@ -131,6 +140,44 @@ def evaluate_predictions(
     return Evaluation(
         indices, names, scores, num_targets, num_preds, source.class_names, class_numbers is not None, kept
     )
+
+
+def _check_all_classes(protocols: Iterable[str], judges_classes: bool) -> None:
+    unfit = [name for name in protocols if name not in CLASS_BY_CLASS]
+    if unfit:
+        raise ConfigError(
+            f"--all-classes: {unfit[0]} does not rank the masks of each class by themselves; take {', '.join(CLASS_BY_CLASS)}"
+        )
+    if not judges_classes:
+        raise ConfigError("--all-classes: the model has none of the classes of the data")
+
+
+def in_all_classes(found: Instances) -> Instances:
+    """Every object once for each class, in the order found, with the score that its class would have: presence times class probability.
+
+    The released evaluation of RSIS scores masks in this way: one that is hardly sure of its class still counts for the others, at the end of
+    their lists. An object's score is presence times the probability of its class, so that the presence follows from both.
+
+    Raises:
+        ConfigError: if the objects have no class probabilities.
+
+    >>> from seriatim.core.instances import Instance
+    >>> one = Instance((0, 0, 1, 1), np.ones((1, 1), dtype=bool), 0.6, class_id=2, class_probs=np.array([0.25, 0.75]))
+    >>> [(each.class_id, round(each.score, 2)) for each in in_all_classes(Instances((1, 1), [one]))]
+    [(1, 0.2), (2, 0.6)]
+    """
+    judged = []
+    for one in found:
+        if one.class_probs is None:
+            raise ConfigError(
+                "--all-classes: the objects have no class probabilities; this model tells no classes apart"
+            )
+        presence = one.score / float(one.class_probs[one.class_id - 1])
+        judged += [
+            replace(one, class_id=number, score=presence * float(prob))
+            for number, prob in enumerate(one.class_probs, start=1)
+        ]
+    return Instances(found.size, judged)
 
 
 def _official_order(source: Source) -> list[int]:

@@ -43,9 +43,9 @@ class InferenceConfig(Config):
     join_overlap: float = Field(default=0.4, gt=0, le=1)
     """Two cut parts are one object if they agree in the strip that both tiles see: intersection over union of at least this."""
     overlaps: OverlapRule = "earlier"
-    """Who keeps a pixel of two objects: the one found earlier, the one with the better score, or both (`keep`)."""
+    """Who keeps a pixel of two objects: the one found earlier (RIS Sec. 4.1), the later one, the one with the better score, or both (`keep`)."""
     max_hidden: float = Field(default=0.5, gt=0, le=1)
-    """An object is dropped as found twice if more than this share of it belongs to objects found before it."""
+    """An object is dropped as found twice if more than this share of it belongs to objects that keep their pixels before it; 1 drops none."""
     solid: bool = False
     """Every object is its largest connected part, with its holes filled."""
     min_area: int = Field(default=1, ge=1)

@@ -1,6 +1,7 @@
 """A model folder: model.safetensors (with a SHA-256), config.json and card.md, everything that use of the network needs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seriatim.core.config import Config
+from seriatim.core.config import Config, apply_overrides
 from seriatim.core.errors import CheckpointError, ConfigError
 from seriatim.core.files import write_atomically
 from seriatim.core.tensor_files import load_tensors, save_tensors
@@ -17,6 +18,9 @@ from seriatim.inference.config import InferenceConfig
 from seriatim.inference.zoo import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from seriatim.models import catalogue
 from seriatim.models.interface import Model
+
+CHANGEABLE = ("model.config.", "preparation.", "inference.")
+"""How the settings of a model begin that may be changed when it is used."""
 
 
 class ModelSettings(Config):
@@ -108,31 +112,69 @@ def read_description(folder: Path) -> ModelDescription:
         raise CheckpointError(str(error)) from None
 
 
-def read_model_folder(folder: Path) -> tuple[Model[Any], ModelDescription]:
+def change_settings(description: ModelDescription, settings: Sequence[str]) -> ModelDescription:
+    """The description with settings such as `inference.solid=true` or `model.config.stop_threshold=0.4` laid over it.
+
+    Args:
+        description: of the model.
+        settings: KEY=VALUE as for `core.config.apply_overrides`; of `model.config`, `preparation` and `inference`.
+
+    Raises:
+        ConfigError: naming a setting that is unknown, is none of these or has a value that does not fit.
+    """
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if not key.startswith(CHANGEABLE):
+            raise ConfigError(
+                f"--set {setting}: expected a setting of the model, {', '.join(f'{one}KEY' for one in CHANGEABLE)}; data, training and the name "
+                "of the network are fixed when a model is made"
+            )
+    values = apply_overrides(description.model_dump(mode="json"), settings)
+    return ModelDescription.parse(values, "--set")
+
+
+def read_model_folder(folder: Path, settings: Sequence[str] = ()) -> tuple[Model[Any], ModelDescription]:
     """The network with its weights, in float32, and its description.
+
+    Args:
+        folder: of the model.
+        settings: laid over those of the folder, see `change_settings`; the weights must fit them.
 
     Raises:
         CheckpointError: naming the file, if anything is missing, damaged or does not fit.
+        ConfigError: if a setting is none, or asks for a network that the weights do not fit.
     """
-    description = read_description(folder)
+    description = change_settings(read_description(folder), settings)
     try:
         network = catalogue.build(description.model.name, description.model.config, seed=0, encoder_weights=False)
     except ConfigError as error:
+        if settings:
+            raise ConfigError(f"--set {' --set '.join(settings)}: {error}") from None
         raise CheckpointError(f"{folder / CONFIG_NAME}: {error}") from None
-    load_weights(network, folder)
+    load_weights(network, folder, settings)
     return network, description
 
 
-def load_weights(network: nn.Module, folder: Path) -> None:
+def load_weights(network: nn.Module, folder: Path, settings: Sequence[str] = ()) -> None:
     """Put the weights of a model folder into a network of the same settings.
+
+    Args:
+        network: gets the weights.
+        folder: of the model.
+        settings: those in which the network differs from the folder's config.json, for the message.
 
     Raises:
         CheckpointError: naming the file, if it is missing, damaged or of another network.
+        ConfigError: if it does not fit the network and there are `settings`.
     """
     path = folder / WEIGHTS_NAME
     tensors, _ = load_tensors(path)
     expected = network.state_dict()
     problem = _misfit(expected, tensors)
+    if problem and settings:
+        raise ConfigError(
+            f"--set {' --set '.join(settings)}: the weights of {folder} do not fit: {problem}; such a network must be trained"
+        )
     if problem:
         raise CheckpointError(f"{path}: does not fit the settings of the network: {problem}")
     network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})

@@ -1,4 +1,4 @@
-"""How objects that share pixels are settled: the earlier one keeps them, the one with the better score does, or both do."""
+"""How objects that share pixels are settled: the earlier one keeps them, the later one, the one with the better score, or both do."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -11,7 +11,7 @@ from scipy import ndimage
 from seriatim.core.instances import Instance
 from seriatim.core.shapes import Size, box_slices
 
-OverlapRule = Literal["earlier", "score", "keep"]
+OverlapRule = Literal["earlier", "later", "score", "keep"]
 
 
 class OverlapResolver:
@@ -23,7 +23,7 @@ class OverlapResolver:
         """
         Args:
             size: (height, width) of the image.
-            max_hidden: an object is dropped if more than this share of it is taken.
+            max_hidden: an object is dropped if more than this share of it is taken; 1 drops none of which a pixel is left.
             min_area: an object is dropped if fewer pixels are left to it.
             solid: an object is its largest connected part, with its holes filled.
             keep: no pixel counts as taken.
@@ -62,28 +62,29 @@ def resolve_overlaps(
 ) -> Iterator[Instance]:
     """What each object keeps, in the order found; objects of which too little is left are dropped.
 
-    With the rule `score` nothing comes before all objects are known.
+    With the rules `later` and `score` nothing comes before all objects are known.
 
     Args:
         found: objects in the order found.
         size: as for `OverlapResolver`, as the rest.
-        rule: who keeps a contested pixel: the earlier object, the one with the better score (of equal ones the earlier), or both.
+        rule: who keeps a contested pixel: the earlier object, the later one, the one with the better score (of equal ones the earlier), or both.
         max_hidden: as above.
         min_area: as above.
         solid: as above.
 
     >>> first, second = (Instance((0, x, 1, x + 2), np.ones((1, 2), dtype=bool), score) for x, score in ((0, 0.5), (1, 0.9)))
-    >>> [[one.box for one in resolve_overlaps((first, second), (1, 3), rule)] for rule in ("earlier", "score", "keep")]
+    >>> [[one.box for one in resolve_overlaps((first, second), (1, 3), rule)] for rule in ("earlier", "later", "keep")]
     [[(0, 0, 1, 2), (0, 2, 1, 3)], [(0, 0, 1, 1), (0, 1, 1, 3)], [(0, 0, 1, 2), (0, 1, 1, 3)]]
     """
     resolver = OverlapResolver(size, max_hidden, min_area, solid, keep=rule == "keep")
-    if rule != "score":
+    if rule in ("earlier", "keep"):
         yield from (kept for one in found if (kept := resolver.claim(one)) is not None)
         return
     instances = list(found)
-    best_first = sorted(range(len(instances)), key=lambda number: -instances[number].score)
-    claimed = {number: resolver.claim(instances[number]) for number in best_first}
-    yield from (kept for number in range(len(instances)) if (kept := claimed[number]) is not None)
+    numbers = range(len(instances))
+    order = reversed(numbers) if rule == "later" else sorted(numbers, key=lambda number: -instances[number].score)
+    claimed = {number: resolver.claim(instances[number]) for number in order}
+    yield from (kept for number in numbers if (kept := claimed[number]) is not None)
 
 
 def fill_largest_part(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:

@@ -23,7 +23,7 @@ from seriatim.core.platform import denormals_as_zero
 from seriatim.core.progress import Progress
 from seriatim.core.shapes import Box, Size
 from seriatim.data.images import from_pillow, read_pixels, to_float_image
-from seriatim.data.preparation import prepare, rescale, prepared_size
+from seriatim.data.preparation import prepare, prepared_size, rescale
 from seriatim.inference.model_folder import ModelDescription, read_model_folder
 from seriatim.inference.overlaps import resolve_overlaps
 from seriatim.inference.placement import ImagePrompts, original_box, pad_tile, place
@@ -37,20 +37,23 @@ ImageInput = str | Path | Image.Image | np.ndarray
 """A file, or pixels as a person sees them: Pillow's, or uint8, uint16, float or bool of HxW, HxWx3 or HxWx4."""
 
 
-def load(name_or_folder: str | Path, device: str = "auto", crf: bool = False) -> "Predictor":
+def load(
+    name_or_folder: str | Path, device: str = "auto", crf: bool = False, settings: Sequence[str] = ()
+) -> "Predictor":
     """A model that is ready for use.
 
     Args:
         name_or_folder: a model that ships (`seriatim models` lists them), a run folder, or a model folder with model.safetensors and config.json.
         device: auto (an accelerator if there is one), cpu or cuda.
         crf: refine the outlines of what it finds by a dense CRF.
+        settings: such as `model.config.max_steps=50` or `inference.overlaps=keep`, laid over those that travel with the weights.
 
     Raises:
-        ConfigError: if there is no such model, or not the device asked for.
+        ConfigError: if there is no such model, not the device asked for, or a setting cannot be used with these weights.
         CheckpointError: if the model is damaged.
     """
     chosen = choose_device(device)
-    network, description = read_model_folder(find_model_folder(name_or_folder))
+    network, description = read_model_folder(find_model_folder(name_or_folder), settings)
     network = network.eval().to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
     return Predictor(network, description, chosen, crf)
 
@@ -170,7 +173,7 @@ class Predictor:
         """The same objects in the same order, each as soon as it is certain.
 
         An image that fits into one tile is seen step by step; in a larger one objects come after each row of tiles. With the CRF, which looks at
-        all objects together, or where the better score keeps contested pixels, they come at the end.
+        all objects together, or where the better score or the later object keeps contested pixels, they come at the end.
 
         Args:
             image: as for `predict`, as the rest and the errors.

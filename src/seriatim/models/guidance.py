@@ -7,10 +7,15 @@ A dense head on the constant features says of each pixel p
     diameter(p)                 of its object, as log2 of pixels
 
 A step looks at g = argmax seed(p) (1 - occupancy(p)), where the occupancy map holds the masks of the earlier steps. Its ConvLSTMs get, in units
-of the diameter at g: p - g, vote(p) - vote(g), exp(-8 |vote(p) - vote(g)|^2) and occupancy(p). The network still decodes the mask by its recurrent
-decoder and decides when to stop; the order is that of its seeds. Votes follow Neven et al., "Instance Segmentation by Jointly Optimizing Spatial
-Embeddings" (CVPR 2019); the occupancy map follows Ren & Zemel, "End-to-End Instance Segmentation with Recurrent Attention" (CVPR 2017).
-How it is trained: `guidance_training.py`.
+of the diameter at g: p - g, vote(p) - vote(g), exp(-8 |vote(p) - vote(g)|^2) and occupancy(p). The network decodes the mask and the
+stop signal from its states; the order is that of its seeds, and what has been found stands on the occupancy map.
+
+A guided model is therefore seed voting with a network that refines each mask: interventions show that it loses little when the state of its ConvLSTMs
+is set to zero at every step, or its stop head is forced to yes (`seriatim analyse recurrence`; the numbers are in `docs/claims.md`). The recurrent
+network that orders the objects itself is the papers', in the recipes and models called `*-plain`.
+
+Votes follow Neven et al., "Instance Segmentation by Jointly Optimizing Spatial Embeddings" (CVPR 2019); the occupancy map follows Ren & Zemel,
+"End-to-End Instance Segmentation with Recurrent Attention" (CVPR 2017). How it is trained: `guidance_training.py`.
 """
 
 from typing import NamedTuple
@@ -240,11 +245,14 @@ def look(memory: GuidanceMemory | None, occupancy: Tensor | None, cell: Int[Tens
     return None if memory is None or occupancy is None else Look(memory, occupancy, cell)
 
 
-def predicted_diameters(maps: DenseMaps, size: tuple[int, int]) -> Float[np.ndarray, " objects"]:
-    """The diameters in pixels of the objects of a batch of images of `size` pixels: one an object, at the best seed within its radius."""
+def predicted_diameters(memory: GuidanceMemory) -> Float[np.ndarray, " objects"]:
+    """The diameters in pixels of the objects of a batch of images: one an object, at the best seed within its radius."""
+    maps = memory.maps
     seeds = maps.seed_logits.float().sigmoid().cpu().numpy()
     diameters = OFFSET_UNIT * 2.0 ** maps.log2_diameters.float().clamp(-2, 5).cpu().numpy()
-    stride = np.array((size[0] / seeds.shape[1], size[1] / seeds.shape[2]))
+    stride = (
+        2 * memory.positions[-1][0, :, 0, 0].cpu().numpy()
+    )  # the first cell's centre is half a cell from the corner
     found = []
     for seed, diameter in zip(seeds, diameters, strict=True):
         rows, columns = np.nonzero((seed > DIAMETER_SEED) & (seed == ndimage.maximum_filter(seed, size=3)))

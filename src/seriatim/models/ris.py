@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from seriatim.core.batch import Batch
+from seriatim.core.batch import OUTSIDE, Batch
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance
@@ -56,7 +57,7 @@ class RISConfig(sequential.SequentialConfig):
     encoder_depth: int = Field(default=4, ge=1, le=5)
     """Pyramid: levels of the encoder that are used, from the shallowest."""
     finest_level: int = Field(default=1, ge=0, le=4)
-    """Pyramid: the level whose resolution B has, 0 for the shallowest (in a ResNet: stride 2, then 4, 8 ...)."""
+    """Pyramid: the level whose resolution B has, 0 for the shallowest (in a ResNet: stride 2, then 4, 8 ...; in a VGG from 1)."""
     encoder_weights: str | None = None
     """FCN-8s and pyramid: "hub", the path of a state dict, or nothing. Sec. 4.2: ImageNet."""
     fc_channels: int = Field(default=FC_CHANNELS, ge=1)
@@ -88,12 +89,16 @@ class Memory(NamedTuple):
 
     Attributes:
         size: (height, width) of the images.
+        grid_size: (height, width) of the cells of B, in pixels; larger than `size` where the last cells reach beyond the images.
+        inside: False where a cell lies outside the image of which the batch holds a crop; None if all lie inside.
         features: B.
         constant_gates: what the constant input adds to the gates of each ConvLSTM.
         guidance: of the guidance, or None.
     """
 
     size: tuple[int, int]
+    grid_size: tuple[int, int]
+    inside: Bool[Tensor, "batch map_height map_width"] | None
     features: Float[Tensor, "batch channels map_height map_width"]
     constant_gates: list[Tensor]
     guidance: guidance.GuidanceMemory | None
@@ -140,6 +145,7 @@ class RIS(sequential.SequentialModel[RISConfig]):
 
     stages = ("response", "inhibited_logits")
     output = RISOutput
+    size_multiple = 1  # `encode` pads by itself, since what is padded must not compete with the image (Sec. 3.2)
 
     def __init__(self, config: RISConfig) -> None:
         """
@@ -153,7 +159,7 @@ class RIS(sequential.SequentialModel[RISConfig]):
         super().__init__()
         self.config = config
         guided = config.guidance is not None
-        self.encoder, self.last = _make_fcn(config)
+        self.encoder, self.last, self.cell_size, self.padded_multiple = _make_fcn(config)
         self.dense_head = guidance.DenseHead(config.channels) if guided else None
         guides = guidance.NUM_CHANNELS * guided
         self.convlstms = nn.ModuleList()
@@ -168,11 +174,18 @@ class RIS(sequential.SequentialModel[RISConfig]):
         )
         self.confidence = nn.Linear(config.channels + guided, 1)
 
-    def encode(self, images: Float[Tensor, "batch channels height width"]) -> Memory:
+    def encode(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        inside: Bool[Tensor, "batch height width"] | None = None,
+    ) -> Memory:
         """Everything that is the same at every step.
+
+        The images are padded until the network halves them evenly; cells of B that lie in the padding are left out.
 
         Args:
             images: values in 0..1, of any size of at least 1 pixel.
+            inside: False for pixels outside the image of which `images` is a crop; cells that hold no other are left out of the log-softmax.
 
         Raises:
             ShapeError: if the number of channels is not the configured one.
@@ -180,17 +193,23 @@ class RIS(sequential.SequentialModel[RISConfig]):
         if images.shape[1] != self.config.input_channels:
             raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
         size = (images.shape[-2], images.shape[-1])
-        features = self.last(self.encoder(images.contiguous(memory_format=torch.channels_last)))
+        padded = _pad(images, self.padded_multiple).contiguous(memory_format=torch.channels_last)
+        rows, columns = (-(-extent // self.cell_size) for extent in size)
+        grid_size = (rows * self.cell_size, columns * self.cell_size)
+        features = self.last(self.encoder(padded))[..., :rows, :columns]
+        if inside is not None:
+            missing = (0, grid_size[1] - size[1], 0, grid_size[0] - size[0])
+            inside = F.max_pool2d(F.pad(inside.float(), missing), self.cell_size) > 0
         constant, guide = features, None
         if self.dense_head is not None:
             maps = self.dense_head(features)
             constant = torch.cat((features, maps.as_features().to(features.dtype)), dim=1)
-            guide = guidance.prepare(maps, [(features.shape[-2], features.shape[-1])], size)
+            guide = guidance.prepare(maps, [(rows, columns)], grid_size)
         gates = [
             convlstm.constant_gates(None if layer else constant)  # pyright: ignore[reportCallIssue]
             for layer, convlstm in enumerate(self.convlstms)
         ]
-        return Memory(size, features, gates, guide)
+        return Memory(size, grid_size, inside, features, gates, guide)
 
     def initial_state(self, memory: Memory, batch: int) -> State:
         """Zeros: h_0 and c_0, nothing taken."""
@@ -224,12 +243,11 @@ class RIS(sequential.SequentialModel[RISConfig]):
         confidence_logits = self.confidence(pooled)[:, 0]
         if confidence_logits.dtype != torch.float64:
             confidence_logits = confidence_logits.float()
-        inhibition = self.inhibition(hidden, memory.size)
+        inhibition = self.inhibition(hidden, memory.grid_size, memory.inside)
+        mask_probs = inhibition.mask_probs[:, : memory.size[0], : memory.size[1]]
         occupancy = None if look is None else look.occupied_after(inhibition.inhibited_logits, confidence_logits)
         seed_left = torch.ones_like(confidence_logits, dtype=torch.float32) if look is None else look.seed_left
-        output = StepOutput(
-            inhibition.mask_probs, confidence_logits, seed_left, inhibition.response, inhibition.inhibited_logits
-        )
+        output = StepOutput(mask_probs, confidence_logits, seed_left, inhibition.response, inhibition.inhibited_logits)
         return output, State(cells, occupancy)
 
     def losses(
@@ -244,11 +262,12 @@ class RIS(sequential.SequentialModel[RISConfig]):
                 leads through all objects; and randomness.
         """
         num_targets = (batch.classes > 0).sum(dim=1)
+        memory = self.encode(batch.images, batch.labels != OUTSIDE)
         if self.config.guidance is not None:
-            output = self.forward_led(batch, context.generator, self.config.guidance)
+            output = self.unroll_led(memory, batch.labels, context.generator, self.config.guidance)
         else:
             num_steps = int(num_targets.max()) + 2
-            output = self(batch.images, min(num_steps, context.num_objects or num_steps))
+            output = self.unroll(memory, len(batch.images), min(num_steps, context.num_objects or num_steps))
         return objective(output, batch.labels, num_targets, weights)
 
     def features_read(self, memory: Memory, images: Tensor) -> Tensor:
@@ -292,22 +311,33 @@ def objective(
     return terms
 
 
-def _make_fcn(config: RISConfig) -> tuple[nn.Module, nn.Module]:
-    """The network that makes B, without and with its last layer: the part that a first stage of the training keeps fixed, and the rest."""
+def _make_fcn(config: RISConfig) -> tuple[nn.Module, nn.Module, int, int]:
+    """The network that makes B: the part that a first stage of the training keeps fixed, the last layer, and two lengths in pixels.
+
+    These are the width of a cell of B, and the multiple of which the sides of an image must be for cells of that width.
+    """
     if config.fcn == "leaf":
         if config.encoder_weights is not None:
             raise ConfigError("encoder_weights: the leaf network is learned from scratch (fcn = leaf)")
         leaf = LeafNetwork(config.input_channels, config.channels, config.stride, config.subsampling)
-        return leaf, nn.Identity()
+        return leaf, nn.Identity(), config.stride, config.stride
     if config.fcn == "fcn8s":
         if config.input_channels == 1:
             raise ConfigError("input_channels: FCN-8s takes 3 or 4 channels, got 1")
         trunk = VGG16(config.input_channels, config.encoder_weights, config.fc_channels)
-        return trunk, FCN8sScores(trunk.widths, config.channels)
+        return trunk, FCN8sScores(trunk.widths, config.channels), 8, 32
     if config.finest_level >= config.encoder_depth:
         raise ConfigError(f"finest_level: {config.finest_level} needs an encoder_depth above {config.encoder_depth}")
     encoder = Encoder(config.encoder, config.input_channels, config.encoder_depth, config.encoder_weights)
-    return encoder, FinestLevel(encoder.widths[: config.encoder_depth - config.finest_level], config.channels)
+    last = FinestLevel(encoder.widths[: config.encoder_depth - config.finest_level], config.channels)
+    return encoder, last, encoder.strides[-1 - config.finest_level], encoder.strides[0]
+
+
+def _pad(images: Tensor, multiple: int) -> Tensor:
+    """The images continued by reflection on their lower and right edges until their sides are multiples of `multiple`."""
+    missing = [-extent % multiple for extent in images.shape[-2:]]
+    can_reflect = all(extent > more for extent, more in zip(images.shape[-2:], missing, strict=True))
+    return F.pad(images, (0, missing[1], 0, missing[0]), mode="reflect" if can_reflect else "replicate")
 
 
 def _initialise(convlstm: ConvLSTM) -> None:

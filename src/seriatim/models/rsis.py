@@ -31,7 +31,7 @@ from seriatim.models import guidance, sequential
 from seriatim.models.guidance_training import dense_losses
 from seriatim.models.interface import TrainingContext
 from seriatim.nn.convlstm import ConvLSTM, ConvLSTMState
-from seriatim.nn.encoders import Encoder, TopDownPathway
+from seriatim.nn.encoders import Encoder, TopDownPathway, VGGLevels
 
 
 class RSISExtensions(Config):
@@ -54,6 +54,8 @@ class RSISConfig(sequential.SequentialConfig):
     """"hub", the path of a state dict, or nothing. Sec. 3.1: ImageNet."""
     encoder_depth: int = Field(default=5, ge=1, le=5)
     """Levels of the encoder that are used, from the shallowest."""
+    vgg_levels: VGGLevels = "blocks"
+    """Of a VGG: the outputs of the five blocks before their poolings (Sec. 3.1), or the five poolings (released code)."""
     width: int = Field(default=128, ge=8)
     """D of Sec. 3.2: 128 for Pascal VOC and Cityscapes, 64 for CVPPP."""
     widths: Literal["paper", "release"] = "paper"
@@ -66,8 +68,6 @@ class RSISConfig(sequential.SequentialConfig):
     """Batch norm behind the projection that makes S_i (released code)."""
     num_classes: int = Field(default=1, ge=1)
     """Classes of objects, C."""
-    min_area_fraction: float = Field(default=0.001, ge=0, lt=1)
-    """Masks smaller than this fraction of the image are dropped (released code)."""
     extensions: RSISExtensions = RSISExtensions()
 
 
@@ -166,7 +166,9 @@ class RSIS(sequential.SequentialModel[RSISConfig]):
         for name, is_on in (("guidance", guided), ("extensions.class_from_mask", extensions.class_from_mask)):
             if is_on and not extensions.pyramid_channels:
                 raise ConfigError(f"{name}: needs extensions.pyramid_channels above 0")
-        self.encoder = Encoder(config.encoder, config.input_channels, config.encoder_depth, config.encoder_weights)
+        self.encoder = Encoder(
+            config.encoder, config.input_channels, config.encoder_depth, config.encoder_weights, config.vgg_levels
+        )
         sources = self.encoder.widths[: config.levels]
         self.pathway = None
         if extensions.pyramid_channels:
@@ -287,7 +289,8 @@ class RSIS(sequential.SequentialModel[RSISConfig]):
         """
         num_steps = None
         if self.config.guidance is not None:
-            output = self.forward_led(batch, context.generator, self.config.guidance)
+            memory = self.encode(batch.images)
+            output = self.unroll_led(memory, batch.labels, context.generator, self.config.guidance)
         else:
             most = max(int((batch.classes > 0).sum(dim=1).max()), 1)
             num_steps = min(most, self.config.max_steps, context.num_objects or most)

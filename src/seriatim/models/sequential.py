@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from seriatim.core.batch import Batch, Prompts, select_images
+from seriatim.core.batch import Prompts, select_images
 from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instance
 from seriatim.models.guidance import DenseMaps, GuidanceConfig, cells_at, predicted_diameters
@@ -36,7 +36,7 @@ class SequentialConfig(ModelConfig):
     stop_policy: Literal["first", "skip"] = "first"
     """At such a step: end the sequence (papers), or leave the step out and go on (released code of RSIS, Pascal)."""
     min_area_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Masks smaller than this fraction of the image are dropped."""
+    """Masks smaller than this fraction of the image are dropped; the papers drop none, the released evaluation of RSIS on Pascal 0.001."""
     guidance: GuidanceConfig | None = None
     """Seed guidance, an extension of this project (`models/guidance.py`); None for the paper's model."""
 
@@ -110,8 +110,11 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
 
     def forward(self, images: Float[Tensor, "batch channels height width"], num_steps: int) -> Any:
         """The `output` of a sequence of `num_steps` steps, none left out."""
-        memory = self.encode(images)
-        state = self.initial_state(memory, len(images))
+        return self.unroll(self.encode(images), len(images), num_steps)
+
+    def unroll(self, memory: Any, batch: int, num_steps: int) -> Any:
+        """The `output` of `num_steps` steps over the `batch` images of a memory."""
+        state = self.initial_state(memory, batch)
         steps = []
         for _ in range(num_steps):
             step, state = self.step(memory, state)
@@ -119,16 +122,22 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
         stacked = [torch.stack(parts, dim=1) for parts in zip(*steps, strict=True)]
         return self.output(*stacked, maps=None if memory.guidance is None else memory.guidance.maps)
 
-    def forward_led(self, batch: Batch, generator: torch.Generator, settings: GuidanceConfig) -> Any:
+    def unroll_led(
+        self,
+        memory: Any,
+        labels: Int[Tensor, "batch height width"],
+        generator: torch.Generator,
+        settings: GuidanceConfig,
+    ) -> Any:
         """The `output` of a sequence that a teacher leads through the objects of a batch.
 
         Args:
-            batch: images and truth.
+            memory: of the images.
+            labels: 0 background, 1..N, negative to ignore.
             generator: the teacher's source of randomness.
             settings: of the guidance.
         """
-        memory = self.encode(batch.images)
-        led = lead(self, memory, batch.labels, generator, settings.teacher_objects)
+        led = lead(self, memory, labels, generator, settings.teacher_objects)
         return self.output(*led.steps, maps=memory.guidance.maps, targets=led.targets, counted=led.counted)
 
     def detect(
@@ -184,7 +193,7 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
 
     def _estimate_diameters(self, images: Tensor) -> np.ndarray:
         memory = self.encode(images)
-        return predicted_diameters(memory.guidance.maps, memory.size)
+        return predicted_diameters(memory.guidance)
 
 
 class Decision(NamedTuple):

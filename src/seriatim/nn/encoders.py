@@ -1,12 +1,13 @@
 """Image encoders: any timm feature pyramid, deepest level first, and a top-down pathway over it.
 
-The papers use VGG-16, ResNet-50 and ResNet-101 with ImageNet weights, which come from a file or the hub, or not at all.
+The papers use VGG-16, ResNet-50 and ResNet-101 with ImageNet weights, which come from a file or the hub, or not at all. A level is the output of a
+block of the network; of a VGG that is the last activation before the pooling, at strides 1 to 16, so that the block that reads the image counts too.
 The top-down pathway is that of Lin et al., "Feature Pyramid Networks" (CVPR 2017); it is an extension, off in the papers' recipes.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -20,34 +21,47 @@ from seriatim.core.errors import CheckpointError, ConfigError, did_you_mean
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+VGGLevels = Literal["blocks", "poolings"]
+"""Of a VGG: the five blocks before their poolings (strides 1 to 16), or the five poolings (strides 2 to 32)."""
+
 
 class Encoder(nn.Module):
     """A timm pyramid with normalised input.
 
     Attributes:
         widths: channels of the levels, deepest first.
+        strides: width of a cell of each level in pixels, deepest first.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, input_channels: int = 3, depth: int = 5, weights: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        input_channels: int = 3,
+        depth: int = 5,
+        weights: str | None = None,
+        vgg_levels: VGGLevels = "blocks",
+    ) -> None:
         """
         Args:
             name: a timm model with a pyramid, such as vgg16, resnet50, resnet101.
             input_channels: 1, 3 or 4; the ImageNet filters are summed or repeated to fit.
             depth: how many of the levels to keep, from the shallowest.
             weights: "hub" for timm's ImageNet weights, the path of a state dict (timm or torchvision naming), or None.
+            vgg_levels: which levels a VGG has; others have blocks.
 
         Raises:
-            ConfigError: if timm has no such pyramid.
+            ConfigError: if timm has no such pyramid, or poolings are asked of another network than a VGG.
             CheckpointError: if the weights are not available or do not fit.
         """
         super().__init__()
         if not timm.is_model(name):
             raise ConfigError(f"encoder: timm has no model {name!r}{did_you_mean(name, timm.list_models())}")
-        skip_first = 1 if name.startswith("vgg") else 0
-        indices = tuple(range(skip_first, skip_first + depth))
+        self.pools = vgg_levels == "poolings"
+        if self.pools and not name.startswith("vgg"):
+            raise ConfigError(f"vgg_levels: poolings are levels of a VGG, the encoder is {name}; take blocks")
         overlay = None
         if weights not in (None, "hub"):
             overlay = {"state_dict": read_weights(Path(str(weights)))}
@@ -56,7 +70,7 @@ class Encoder(nn.Module):
             self.trunk = timm.create_model(
                 name,
                 features_only=True,
-                out_indices=indices,
+                out_indices=tuple(range(depth)),
                 in_chans=input_channels,
                 pretrained=weights is not None,
                 pretrained_cfg_overlay=overlay,
@@ -69,6 +83,7 @@ class Encoder(nn.Module):
         if overlay is not None:
             _check_complete(self.trunk, given, f"encoder {name}: {weights}")
         self.widths: list[int] = list(self.trunk.feature_info.channels())[::-1]  # pyright: ignore
+        self.strides: list[int] = list(self.trunk.feature_info.reduction())[::-1]  # pyright: ignore
         mean, std = input_statistics(input_channels)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
@@ -79,7 +94,8 @@ class Encoder(nn.Module):
         Args:
             images: values in 0..1.
         """
-        return self.trunk((images - self.mean) / self.std)[::-1]
+        levels = self.trunk((images - self.mean) / self.std)[::-1]
+        return [F.max_pool2d(level, 2) for level in levels] if self.pools else levels
 
 
 def input_statistics(input_channels: int) -> tuple[Float[Tensor, "1 channels 1 1"], Float[Tensor, "1 channels 1 1"]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from seriatim.core.config import apply_overrides, read_toml
+from seriatim.core.config import read_toml
 from seriatim.core.errors import CheckpointError, ConfigError
 from seriatim.core.files import make_folder, write_atomically
 from seriatim.core.provenance import Start, with_provenance, without_machine_paths
@@ -22,6 +22,7 @@ from seriatim.evaluation.predictions import ModelPredictions
 from seriatim.evaluation.score_table import headline_rows
 from seriatim.inference.model_folder import (
     ModelDescription,
+    change_settings,
     read_description,
     read_model_folder,
     write_model_folder,
@@ -111,16 +112,6 @@ def add_model(
             shutil.rmtree(folder)
         made.rename(folder)
     return folder
-
-
-def change_settings(description: ModelDescription, settings: Sequence[str]) -> ModelDescription:
-    """The description with settings such as `inference.solid=true` or `model.config.stop_threshold=0.4` laid over it.
-
-    Raises:
-        ConfigError: naming a setting that is unknown or has a value that does not fit.
-    """
-    values = apply_overrides(description.model_dump(mode="json"), settings)
-    return ModelDescription.parse(values, "--set")
 
 
 def _name_classes(description: ModelDescription, class_names: Sequence[str]) -> ModelDescription:

@@ -45,13 +45,13 @@ def rsis():
 def test_ris_shows_its_states_and_both_stages_of_the_inhibition(ris):
     trace = trace_states(ris, tile_image())
     assert (trace.model, trace.size, trace.num_tiles, trace.ended) == ("ris", (40, 60), 1, True)
-    assert trace.tile_image.shape == (1, 64, 64)
-    assert trace.features.shape == (6, 16, 16)
+    assert trace.tile_image.shape == (1, 40, 60)
+    assert trace.features.shape == (6, 10, 15)
     assert len(trace.steps) == 3
     for step in trace.steps:
-        assert [level.shape for level in step.kappa] == [(16, 16)] * 2
+        assert [level.shape for level in step.kappa] == [(10, 15)] * 2
         assert list(step.stages) == ["response", "inhibited_logits"]
-        assert step.mask_probs.shape == (64, 64)
+        assert step.mask_probs.shape == (40, 60)
         assert step.fate in FATES
 
 

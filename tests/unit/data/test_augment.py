@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seriatim.core.batch import OUTSIDE
 from seriatim.core.boxes import Boxes
 from seriatim.data.augment import AugmentationConfig, augment, median_diameter
 from seriatim.data.samples import Sample
@@ -102,7 +103,7 @@ def test_what_lies_outside_the_image_is_to_be_ignored():
     _, image, labels, _, _ = crop(sample, **values)
     inside = np.zeros((40, 50), dtype=bool)
     inside[10:30, 10:40] = True
-    assert (labels[~inside] == -1).all()
+    assert (labels[~inside] == OUTSIDE).all()
     assert (labels[inside] >= 0).all()
     np.testing.assert_allclose(image[0, 10:30, 10:40], sample.image[0], atol=1e-4)
 
@@ -181,7 +182,7 @@ def test_an_image_without_objects_gives_crops_without_objects():
     _, image, labels, classes, _ = crop(sample, focus=1.0, diameter=20.0)
     assert image.shape == (3, 40, 56)
     assert len(classes) == 0
-    assert set(np.unique(labels)) <= {-1, 0}
+    assert set(np.unique(labels)) <= {OUTSIDE, 0}
 
 
 def test_an_image_of_one_pixel_gives_a_crop():
@@ -249,4 +250,5 @@ def test_boxes_draw_no_random_number():
 
 def test_what_is_drawn_stays_the_same_from_version_to_version():
     labels = crop(scattered(), 5, scale=(0.8, 1.5), rotation=180.0, focus=0.5).labels
+    labels = np.maximum(labels, -1)  # `OUTSIDE` had been -1
     assert hashlib.sha256(labels.astype("<i4").tobytes()).hexdigest()[:16] == "f2ddd33836e7307d"

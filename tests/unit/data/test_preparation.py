@@ -8,8 +8,8 @@ from seriatim.data.preparation import (
     is_bright_background,
     prepare,
     prepare_sample,
-    rescale,
     prepared_size,
+    rescale,
     to_channels,
 )
 from seriatim.data.samples import Sample

@@ -10,13 +10,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from seriatim.core.errors import ConfigError, DataError
-from seriatim.core.instances import Instances
+from seriatim.core.instances import Instance, Instances
 from seriatim.data.readers.coco import CocoSource
 from seriatim.data.readers.folder import FolderSource
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
-from seriatim.evaluation.evaluate import evaluate_model, evaluate_predictions, make_example
+from seriatim.evaluation.evaluate import evaluate_model, evaluate_predictions, in_all_classes, make_example
 from seriatim.evaluation.predictions import open_predictions
 from seriatim.inference.predictor import Predictor
 from seriatim.metrics import PROTOCOLS, evaluate
@@ -244,3 +244,63 @@ def test_a_part_of_a_coco_file_is_scored_by_its_own_images(coco):
     found = evaluate_predictions(open_predictions(coco[1], part), part, ["coco"], keep=True)
     assert sorted(found.names) == sorted([source.name(4), source.name(2)])
     assert [len(kept) for kept in found.kept] == found.num_preds
+
+
+# --- every mask in every class ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unsure():
+    """A data set of one image with a cat and a dog, and a model that takes the dog for a cat by a narrow margin."""
+
+    class Pets(Source):
+        class_names = ("cat", "dog")
+
+        def __len__(self):
+            return 1
+
+        def name(self, index):
+            return "pets"
+
+        def read(self, index):
+            labels = np.zeros((20, 40), dtype=np.int32)
+            labels[4:12, 4:12], labels[4:12, 24:32] = 1, 2
+            return Sample("pets", np.zeros((3, 20, 40), np.float32), labels, np.array([1, 2]))
+
+    boxes, probs, presence = ((4, 4, 12, 12), (4, 24, 12, 32)), ((0.8, 0.2), (0.6, 0.4)), (0.5, 0.9)
+    found = [
+        Instance(box, np.ones((8, 8), dtype=bool), there * max(of), 1, np.array(of), step)
+        for step, (box, of, there) in enumerate(zip(boxes, probs, presence, strict=True))
+    ]
+    return Pets(), Fixed([Instances((20, 40), found)], ("cat", "dog"))
+
+
+def test_a_mask_counts_once_for_each_class_with_presence_times_the_probability_of_the_class(unsure):
+    judged = in_all_classes(unsure[1].found[0])
+    assert [one.class_id for one in judged] == [1, 2, 1, 2]
+    assert judged.scores == pytest.approx([0.5 * 0.8, 0.5 * 0.2, 0.9 * 0.6, 0.9 * 0.4])
+    assert [one.step for one in judged] == [0, 0, 1, 1]
+    assert [one.box for one in judged] == [(4, 4, 12, 12)] * 2 + [(4, 24, 12, 32)] * 2
+
+
+def test_a_mask_of_the_wrong_class_is_still_found_when_all_classes_are_scored(unsure):
+    source, model = unsure
+    best, every = (
+        evaluate_predictions(model, source, ["sds"], keep=True, all_classes=all_classes)
+        for all_classes in (False, True)
+    )
+    at_half = [scores.scores["sds"]["per_class"] for scores in (best, every)]
+    assert [of[1][4] for of in at_half] == [0.5, 0.5]  # the dog, taken for a cat, is ranked before the cat
+    assert [of[2][4] for of in at_half] == [0.0, 1.0]
+    assert (every.num_preds, len(every.kept[0])) == (best.num_preds, len(best.kept[0])) == ([2], 2)
+
+
+def test_scoring_all_classes_is_refused_where_it_has_no_meaning(unsure):
+    pets, model = unsure
+    with pytest.raises(ConfigError, match="--all-classes: proposals does not rank the masks of each class"):
+        evaluate_predictions(model, pets, ["sds", "proposals"], all_classes=True)
+    with pytest.raises(ConfigError, match="none of the classes of the data"):
+        evaluate_predictions(Fixed(model.found, ("car", "bus")), pets, ["sds"], all_classes=True)
+    blind = Fixed([Instances((20, 40), [replace(one, class_probs=None) for one in model.found[0]])], model.class_names)
+    with pytest.raises(ConfigError, match="no class probabilities"):
+        evaluate_predictions(blind, pets, ["sds"], all_classes=True)

@@ -11,7 +11,12 @@ import seriatim
 from seriatim.core.errors import CheckpointError, ConfigError
 from seriatim.core.tensor_files import load_tensors, save_tensors
 from seriatim.inference import zoo
-from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
+from seriatim.inference.model_folder import (
+    ModelDescription,
+    change_settings,
+    read_model_folder,
+    write_model_folder,
+)
 
 from ..conftest import describe
 
@@ -197,3 +202,56 @@ def test_a_description_names_what_is_wrong():
         ModelDescription.parse({"model": {"name": "rsis"}, "inference": {"tile_sise": 3}})
     with pytest.raises(ConfigError, match="at most half"):
         ModelDescription.parse({"model": {"name": "rsis"}, "inference": {"tile_size": 128, "overlap": 100}})
+
+
+# --- settings laid over those of the folder ---------------------------------------------------------------------------------------
+
+
+def test_settings_of_the_model_and_of_its_use_are_laid_over_those_of_the_folder(folder, tiny_network):
+    settings = ["model.config.max_steps=2", "inference.overlaps=keep", "preparation.longest_side=32"]
+    network, description = read_model_folder(folder, settings)
+    assert network.config.max_steps == description.model.config["max_steps"] == 2
+    assert (description.inference.overlaps, description.preparation.longest_side) == ("keep", 32)
+    for name, value in tiny_network.state_dict().items():
+        assert torch.equal(network.state_dict()[name], value)
+    image = np.random.default_rng(0).integers(0, 255, (50, 50), dtype=np.uint8)
+    predictors = [
+        seriatim.load(folder, "cpu", settings=[f"model.config.max_steps={steps}", "inference.overlaps=keep"])
+        for steps in (1, 9)
+    ]
+    assert [len(predictor.predict(image)) for predictor in predictors] == [1, 9]
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        (
+            "model.name=ris",
+            "--set model.name=ris: expected a setting of the model, model.config.KEY, preparation.KEY, inference.KEY",
+        ),
+        ("class_names=[]", "expected a setting of the model"),
+        ("optimizer.learning_rate=1", "data, training and the name of the network are fixed"),
+        ("inference.overlap_rule=keep", "inference.overlap_rule: unknown key; did you mean 'overlap"),
+        (
+            "model.config.max_step=2",
+            "--set model.config.max_step=2: model.config: max_step: unknown key; did you mean 'max_steps'",
+        ),
+        ("model.config.stop_threshold=2", "stop_threshold"),
+    ],
+)
+def test_a_setting_that_cannot_be_changed_is_refused_in_words(folder, setting, told):
+    with pytest.raises(ConfigError) as error:
+        read_model_folder(folder, [setting])
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize("setting", ["model.config.width=16", "model.config.levels=2", "model.config.encoder=resnet34"])
+def test_a_setting_that_the_weights_do_not_fit_is_refused_as_such(folder, setting):
+    with pytest.raises(ConfigError, match=rf"--set {setting}: the weights of .*model do not fit: .*must be trained"):
+        read_model_folder(folder, [setting])
+
+
+def test_an_empty_value_takes_a_setting_out(tiny_description):
+    changed = change_settings(tiny_description, ["model.config.max_steps=", "inference.solid=true", "inference.solid="])
+    assert "max_steps" not in changed.model.config
+    assert not changed.inference.solid

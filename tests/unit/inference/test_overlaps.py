@@ -62,6 +62,7 @@ def bars(*scores):
     ("rule", "columns"),
     [
         ("earlier", [(0, 6), (6, 10), (10, 14)]),
+        ("later", [(0, 4), (4, 8), (8, 14)]),
         ("score", [(0, 4), (4, 10), (10, 14)]),
         ("keep", [(0, 6), (4, 10), (8, 14)]),
     ],
@@ -70,6 +71,18 @@ def test_the_rule_says_who_keeps_a_contested_pixel_and_the_order_stays(rule, col
     kept = list(resolve_overlaps(bars(0.2, 0.9, 0.5), (4, 14), rule))
     assert [(one.box[1], one.box[3]) for one in kept] == columns
     assert [one.step for one in kept] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("rule", ["earlier", "later", "score"])
+def test_with_a_largest_hidden_share_of_1_every_object_stays_that_has_a_pixel_left(rule):
+    nearly = [
+        Instance((0, 0, 4, 9), np.ones((4, 9), dtype=bool), 0.9),
+        Instance((0, 1, 4, 10), np.ones((4, 9), dtype=bool), 0.8),
+    ]
+    assert sorted(one.area for one in resolve_overlaps(nearly, (4, 10), rule, max_hidden=1.0)) == [4, 36]
+    assert [one.area for one in resolve_overlaps(nearly, (4, 10), rule)] == [36]
+    wholly = [nearly[0], nearly[0]]
+    assert [one.area for one in resolve_overlaps(wholly, (4, 10), rule, max_hidden=1.0)] == [36]
 
 
 def test_of_equal_scores_the_earlier_keeps_a_contested_pixel():

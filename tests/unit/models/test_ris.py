@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from seriatim.core.batch import Batch, select_images
+from seriatim.core.batch import OUTSIDE, Batch, select_images
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.inference.model_folder import ModelDescription
 from seriatim.inference.predictor import Predictor
@@ -144,6 +144,56 @@ def test_some_images_of_a_batch_go_on_as_they_would_have(settings):
         apart, _ = network.step(select_images(memory, some), select_images(state, some))
         for name in ("mask_probs", "confidence_logits", "seed_left"):
             torch.testing.assert_close(getattr(apart, name), getattr(together, name)[images], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [TINY, {**GUIDED, "guidance": None, "finest_level": 1}, {"fcn": "fcn8s", "fc_channels": 8}]
+)
+def test_padding_does_not_compete_with_the_pixels_of_the_image(settings):
+    network = RIS(RISConfig(**{"channels": 6, **settings})).eval()
+    image = np.random.default_rng(0).random((3, 37, 50), dtype=np.float32)
+    description = ModelDescription.parse(
+        {"model": {"name": "ris", "config": {}}, "class_names": ["leaf"], "preparation": {"channels": 3}}
+    )
+    seen = []
+    network.encode, encode = lambda images: seen.append(encode(images)) or seen[-1], network.encode
+    Predictor(network, description).predict_values(image)
+    memory = seen[0]
+    cells = (-(-37 // network.cell_size), -(-50 // network.cell_size))
+    output, _ = network.step(memory, network.initial_state(memory, 1))
+    shares = (output.inhibited_logits - network.inhibition.threshold).exp()
+    assert tuple(shares.shape) == (1, *cells)
+    assert shares.sum().item() == pytest.approx(1, rel=1e-5)
+    assert tuple(output.mask_probs.shape) == (1, 37, 50)
+
+
+def test_what_lies_outside_the_image_of_a_crop_does_not_compete_in_training(monkeypatch):
+    network = RIS(RISConfig(**TINY))
+    shares, step = [], RIS.step
+
+    def watched(self, memory, state, cell=None):
+        output, state = step(self, memory, state, cell)
+        shares.append((output.inhibited_logits - self.inhibition.threshold).exp())
+        return output, state
+
+    monkeypatch.setattr(RIS, "step", watched)
+    labels = torch.ones(1, 16, 16, dtype=torch.long)
+    labels[:, :, 6:] = OUTSIDE
+    batch = Batch(torch.rand(1, 3, 16, 16), labels, torch.ones(1, 1, dtype=torch.long))
+    network.losses(batch, RISObjectiveConfig(), TrainingContext(torch.Generator()))["mask"].backward()
+    assert shares[0][:, :, :2].sum().item() == pytest.approx(
+        1, rel=1e-5
+    )  # cells of 4 pixels: the second holds pixels of the image
+    assert (shares[0][:, :, 2:] == 0).all()
+    assert all(one.grad is None or one.grad.isfinite().all() for one in network.parameters())
+
+
+def test_cells_keep_their_width_where_the_image_ends_within_one():
+    network = RIS(RISConfig(**TINY)).eval()
+    image = torch.rand(1, 3, 30, 30)
+    continued = torch.nn.functional.pad(image, (0, 2, 0, 2), mode="reflect")
+    with torch.no_grad():
+        assert torch.equal(network.encode(image).features, network.encode(continued).features)
 
 
 def labels_of(counts, size=(32, 40)):

@@ -47,8 +47,9 @@ def test_the_released_code_leaves_such_a_step_out_and_goes_on():
     assert steps_of(output_of([0.9, 0.2, 0.8, 0.1, 0.6]), stop_policy="skip") == [0, 2, 4]
 
 
-def test_masks_below_a_thousandth_of_the_image_are_dropped_and_the_sequence_goes_on():
+def test_the_smallest_masks_are_kept_unless_a_least_area_is_asked_for_and_the_sequence_goes_on_after_them():
     output = output_of([0.9] * 4, areas=[0, 3, 2, 50])
+    assert RSISConfig().min_area_fraction == 0
     assert steps_of(output) == [1, 2, 3]
     assert steps_of(output, min_area_fraction=0.03) == [1, 3]
     assert steps_of(output, min_area_fraction=0.031) == [3]
@@ -87,6 +88,19 @@ def test_score_is_stop_times_class_and_classes_count_from_1():
 def test_settings_that_contradict_each_other_are_refused(config, message):
     with pytest.raises(ConfigError, match=message):
         RSIS(RSISConfig.parse({"encoder": "test_resnet", **config}))
+
+
+def test_the_poolings_of_a_vgg_as_levels_are_an_option():
+    config = {"encoder": "vgg11", "width": 16}
+    image = torch.zeros(1, 3, 64, 96)
+    sizes = [
+        RSIS(RSISConfig.parse({**config, **levels})).encode(image).level_sizes
+        for levels in ({}, {"vgg_levels": "poolings"})
+    ]
+    assert sizes == [
+        [(4, 6), (8, 12), (16, 24), (32, 48), (64, 96)],
+        [(2, 3), (4, 6), (8, 12), (16, 24), (32, 48)],
+    ]
 
 
 def test_class_from_mask_reads_the_features_averaged_over_the_mask():
@@ -135,7 +149,9 @@ def test_a_training_sequence_has_a_step_an_object_and_one_to_stop(monkeypatch, n
 def test_under_the_curriculum_the_step_behind_the_last_object_is_matched_to_nothing():
     labels = torch.tensor([[[1, 2], [3, 0]], [[1, 0], [0, 0]]])
     probs = torch.zeros(2, 3, 2, 2)
-    probs[0, 2, 0, 0] = probs[0, 0, 1, 0] = probs[0, 1, 0, 1] = 1  # three objects, of which two steps are asked; the third step hits too
+    probs[0, 2, 0, 0] = probs[0, 0, 1, 0] = probs[0, 1, 0, 1] = (
+        1  # three objects, of which two steps are asked; the third step hits too
+    )
     probs[1, 0, 0, 0] = 1
     output = RSISOutput(
         mask_logits=torch.logit(probs, eps=1e-6),

@@ -10,7 +10,7 @@ from seriatim.core.errors import CheckpointError, ConfigError
 from seriatim.nn.encoders import Encoder, TopDownPathway
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "test_efficientnet", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("name", ["resnet18", "test_efficientnet", "mobilenetv3_small_050"])
 def test_the_levels_of_any_pyramid_come_deepest_first(name):
     torch.manual_seed(0)
     encoder = Encoder(name).eval()
@@ -22,6 +22,68 @@ def test_the_levels_of_any_pyramid_come_deepest_first(name):
     assert heights == sorted(heights)
     assert heights[-1] in (32, 33)  # stride 2
     assert heights[0] in (2, 3)  # stride 32
+
+
+def outputs_of_blocks(trunk, values):
+    """The outputs of the five blocks of a VGG, computed layer by layer: a block ends where a pooling follows or the levels end."""
+    outputs = []
+    for layer in trunk.values():
+        if isinstance(layer, torch.nn.MaxPool2d):
+            outputs.append(values)
+        values = layer(values.clone())
+    return [*outputs, values]
+
+
+def test_the_levels_of_a_vgg_are_the_outputs_of_its_five_blocks_before_their_poolings():
+    torch.manual_seed(0)
+    encoder = Encoder("vgg16").eval()
+    image = torch.rand(1, 3, 49, 67)
+    with torch.no_grad():
+        levels = encoder(image)
+        blocks = outputs_of_blocks(encoder.trunk, (image - encoder.mean) / encoder.std)
+    assert encoder.widths == [level.shape[1] for level in levels] == [512, 512, 256, 128, 64]
+    assert [tuple(level.shape[-2:]) for level in levels] == [(3, 4), (6, 8), (12, 16), (24, 33), (49, 67)]
+    for level, block in zip(levels, blocks[::-1], strict=True):
+        torch.testing.assert_close(level, block)
+
+
+def test_every_level_of_a_vgg_depends_on_a_block_of_its_own_and_the_first_is_the_block_that_reads_the_image():
+    torch.manual_seed(0)
+    encoder = Encoder("vgg16").eval()
+    convolutions = [name for name, layer in encoder.trunk.items() if isinstance(layer, torch.nn.Conv2d)]
+    last_of_blocks = [convolutions[number] for number in (1, 3, 6, 9, 12)]
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        before = encoder(image)[::-1]
+        for block, name in enumerate(last_of_blocks):
+            bias = encoder.trunk[name].bias
+            bias += 1
+            changed = [not torch.equal(*pair) for pair in zip(before, encoder(image)[::-1], strict=True)]
+            bias -= 1
+            assert changed == [level >= block for level in range(5)]
+
+
+def test_the_released_levels_of_a_vgg_are_its_five_poolings():
+    torch.manual_seed(0)
+    encoder = Encoder("vgg16", vgg_levels="poolings").eval()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        levels = encoder(image)
+        blocks = outputs_of_blocks(encoder.trunk, (image - encoder.mean) / encoder.std)
+    assert [tuple(level.shape[1:]) for level in levels] == [
+        (512, 2, 2),
+        (512, 4, 4),
+        (256, 8, 8),
+        (128, 16, 16),
+        (64, 32, 32),
+    ]
+    for level, block in zip(levels, blocks[::-1], strict=True):
+        torch.testing.assert_close(level, block.unfold(2, 2, 2).unfold(3, 2, 2).amax(dim=(-2, -1)))
+
+
+def test_poolings_are_asked_of_a_vgg_alone():
+    with pytest.raises(ConfigError, match="vgg_levels: poolings are levels of a VGG, the encoder is resnet18"):
+        Encoder("resnet18", vgg_levels="poolings")
 
 
 @pytest.mark.parametrize("depth", [1, 3])
