@@ -18,7 +18,8 @@ def script(monkeypatch):
     """Gives the names of a script without running its `main`."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield lambda name: runpy.run_path(str(ROOT / "benchmarks" / name), run_name="benchmark")
-    sys.modules.pop("measuring", None)
+    for shared in ("measuring", "zoo_scores"):
+        sys.modules.pop(shared, None)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
