@@ -1,6 +1,6 @@
 """The four systems, one paper a file."""
 
-_NAMES = ("ris", "rsis")
+_NAMES = ("din", "ris", "rsis")
 
 
 def names() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import torch
 
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, did_you_mean
-from seriatim.models import ris, rsis
+from seriatim.models import din, ris, rsis
 from seriatim.models.interface import Model, ModelConfig
 
 
@@ -28,6 +28,7 @@ class Entry:
 
 
 CATALOGUE: dict[str, Entry] = {
+    "din": Entry(din.DIN, din.DINConfig, din.DINObjectiveConfig),
     "ris": Entry(ris.RIS, ris.RISConfig, ris.RISObjectiveConfig),
     "rsis": Entry(rsis.RSIS, rsis.RSISConfig, rsis.RSISObjectiveConfig),
 }
@@ -52,7 +53,7 @@ def build(name: str, config: Mapping[str, Any], seed: int | None = None, encoder
         name: of the model.
         config: settings of the network, as TOML or JSON give them.
         seed: of the weights; None takes torch's global generator.
-        encoder_weights: False leaves the encoder's weights out, since others will be loaded over them.
+        encoder_weights: False leaves the encoder's weights and other files to begin with out, since others will be loaded over them.
 
     Raises:
         ConfigError: for an unknown model or settings that cannot be used.
@@ -61,7 +62,8 @@ def build(name: str, config: Mapping[str, Any], seed: int | None = None, encoder
     found = entry(name)
     values = dict(config)
     if not encoder_weights:
-        values.pop("encoder_weights", None)
+        for name_of_file in ("encoder_weights", "shape_templates"):
+            values.pop(name_of_file, None)
     settings = found.config.parse(values, "model.config")
     if seed is None:
         return found.network(settings)
