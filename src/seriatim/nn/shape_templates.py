@@ -155,7 +155,7 @@ class ShapeTerm(nn.Module):
 
 
 def make_templates(
-    masks: Iterable[Bool[np.ndarray, "box_height box_width"]],
+    masks: Iterable[Bool[np.ndarray, "_ _"]],
     templates_per_bin: int = 250,
     side: int = 32,
     seed: int = 0,

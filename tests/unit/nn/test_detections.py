@@ -80,9 +80,7 @@ def test_no_box_gives_no_detection():
 
 def test_sums_over_boxes_equal_loops():
     detections = read_detections(prompts_of([(0, 1, 3, 3), (1, 0, 4, 5), (2, 2, 3, 3)]), (4, 5), 1)
-    planes = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0))
-    expected = []
-    for number, plane in enumerate(planes):
-        y0, x0, y1, x1 = detections.pixel_box(number)
-        expected.append(float(plane[y0:y1, x0:x1].sum()))
-    assert detections.box_sums(planes).tolist() == pytest.approx(expected)
+    plane = torch.rand(4, 5, generator=torch.Generator().manual_seed(0))
+    boxes = [detections.pixel_box(number) for number in range(3)]
+    expected = [float(plane[y0:y1, x0:x1].sum()) for y0, x0, y1, x1 in boxes]
+    assert detections.box_sums(plane).tolist() == pytest.approx(expected)

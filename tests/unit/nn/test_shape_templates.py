@@ -103,7 +103,7 @@ def test_the_gradient_goes_to_the_segmentation_and_to_the_matched_template_alone
 def test_untold_it_begins_with_an_ellipse():
     term = ShapeTerm(3, 16)
     assert term.templates.detach().flatten(0, 1).any(dim=-1).any(dim=-1).sum() == 1
-    assert float(term.templates[0, 0].detach().mean()) == pytest.approx(np.pi / 4, abs=0.02)
+    assert float(term.templates[0, 0].detach().mean()) == pytest.approx(np.pi / 4, abs=0.04)
 
 
 def test_templates_that_do_not_fit_are_refused():

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 COMPATIBILITIES = ("potts", "learned")
 REACH = 3.3
 
+MAX_FIELD_BYTES = 2**27
+"""A mean field that takes more, and needs no gradient, is updated some labels at a time, where labels do not mix (Potts)."""
+
+LABELS_AT_ONCE = 16
+
 
 def gaussian_taps(theta: float) -> Float[Tensor, " taps"]:
     """A Gaussian at the distances -r .. r pixels, r = 3.3 theta rounded up, beyond which it is below 0.5 % (float64).
@@ -306,6 +311,8 @@ class DenseCRF(nn.Module):
         learns = torch.is_grad_enabled() and (
             unary.requires_grad or any(each.requires_grad for each in self.parameters())
         )
+        if not learns and self.compatibility is None and unary.nbytes > MAX_FIELD_BYTES:
+            return self._refine_in_parts(unary, kernels, lattice, count)
         if kernels.smoothness.compiled and unary.dtype == torch.float32 and not learns:
             return self._refine_compiled(unary, kernels, lattice, count)
         scores = unary.flatten(1).T
@@ -320,6 +327,20 @@ class DenseCRF(nn.Module):
         if self.compatibility is None:
             return scores + messages
         return scores - messages @ self.compatibility.to(scores.dtype).T
+
+    def _refine_in_parts(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice, count: int) -> Tensor:
+        """The same without a gradient in one field beside the unary: a label's messages come from its own probabilities alone."""
+        field, weights = unary.clone(), [self.bilateral_weight, self.spatial_weight]
+        looks, places = (weight.to(unary.dtype).flatten().expand(len(unary)) for weight in weights)
+        for _ in range(count):
+            for row in range(field.shape[1]):
+                field[:, row] = field[:, row].softmax(dim=0)
+            for first in range(0, len(field), LABELS_AT_ONCE):
+                part = slice(first, first + LABELS_AT_ONCE)
+                probs = field[part].flatten(1).T
+                messages = looks[part] * lattice.filter(probs) + places[part] * kernels.smoothness.filter(probs)
+                field[part] = unary[part] + messages.T.reshape(field[part].shape)
+        return field
 
     def _refine_compiled(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice, count: int) -> Tensor:
         """The same without a gradient: the kernels do all steps of an iteration."""

@@ -63,7 +63,9 @@ class DetectionPotential(nn.Module):
         """
         areas, priors = detections.areas, self._priors(detections)
         share = self.detection_weight[detections.class_ids].to(probs.dtype) * detections.scores / areas
-        of_class = detections.box_sums(probs[detections.class_ids])
+        of_class = torch.zeros_like(areas)
+        for label, (own, numbers) in self._by_label(detections).items():
+            of_class = of_class.index_put((numbers,), own.box_sums(probs[label]))
         absent = 1 - priors - share * of_class
         present = priors - share * (areas - of_class)
         return (present - absent).sigmoid()
@@ -79,12 +81,17 @@ class DetectionPotential(nn.Module):
         """
         weights = self.pixel_weight[detections.class_ids].to(detection_probs.dtype) * detections.scores
         of_others = (detections.rows * (weights * detection_probs)[:, None]).T @ detections.columns
-        planes = []
-        for label in range(len(self.pixel_weight)):
-            own = detections.select(torch.nonzero(detections.class_ids == label).flatten())
-            surplus = (weights * (2 * detection_probs - 1))[detections.class_ids == label]
-            planes.append((own.rows * surplus[:, None]).T @ own.columns - of_others)
+        surplus = weights * (2 * detection_probs - 1)
+        planes = [-of_others] * len(self.pixel_weight)
+        for label, (own, numbers) in self._by_label(detections).items():
+            planes[label] = (own.rows * surplus[numbers, None]).T @ own.columns - of_others
         return torch.stack(planes)
+
+    def _by_label(self, detections: Detections) -> dict[int, tuple[Detections, Tensor]]:
+        """Of every class that has any, its detections and their numbers."""
+        labels = detections.class_ids.unique().tolist()
+        numbers = [torch.nonzero(detections.class_ids == label).flatten() for label in labels]
+        return {label: (detections.select(each), each) for label, each in zip(labels, numbers, strict=True)}
 
     def _priors(self, detections: Detections) -> Tensor:
         return (detections.scores / self.max_score).clamp(max=1 - MARGIN)

@@ -308,3 +308,19 @@ print(int(status.read_text().split("VmHWM:")[1].split()[0]) - resident)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True)
     assert int(done.stdout) < 1_000_000
+
+
+@pytest.mark.parametrize("label_weights", [False, True])
+@torch.no_grad()
+def test_a_field_too_large_for_its_room_is_updated_some_labels_at_a_time(monkeypatch, label_weights):
+    image, unary = picture(20), 3 * random(70, 20, 20)
+    crf = randomised(DenseCRF(10.0, 20.0, 2.0, num_labels=70, label_weights=label_weights))
+    at_once = crf(unary, image)
+    calls = []
+    refine_in_parts = crf._refine_in_parts
+    monkeypatch.setattr(crf, "_refine_in_parts", lambda *given: calls.append(1) or refine_in_parts(*given))
+    monkeypatch.setattr("seriatim.nn.crf.dense_crf.MAX_FIELD_BYTES", 1)
+    before = unary.clone()
+    assert_same_probs(crf(unary, image), at_once)
+    assert len(calls) == 1
+    assert torch.equal(unary, before)
