@@ -342,7 +342,9 @@ def test_any_image_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(
             key for key, parameter in network.named_parameters() if not parameter.grad.any() and key.endswith("weight")
         ]
         one_class = network.config.num_classes == 1  # of one class, the softmax is 1
-        if getattr(network.config, "use_global", True) is False:  # what all labels are multiplied with is without effect
+        if (
+            getattr(network.config, "use_global", True) is False
+        ):  # what all labels are multiplied with is without effect
             still = [key for key in still if key != "terms.box_weight"]
         assert {key for key in still if not key.startswith("encoder")} == (
             {"class_head.weight"} if one_class else set()
