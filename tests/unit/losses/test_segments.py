@@ -46,8 +46,14 @@ def test_segments_of_other_classes_and_without_common_pixels_are_left_over():
 
 
 def test_void_pixels_count_in_neither_map():
-    pred, target = torch.tensor([[1, 1, 2, 2]]), torch.tensor([[-1, -1, 1, -2]])
-    assert match_segments(pred, torch.tensor([1, 1]), target, torch.tensor([1])).tolist() == [2]
+    pred, target, ones = (
+        torch.tensor([[1, 1, 1, 2, 2]]),
+        torch.tensor([[-1, -2, 1, 1, 0]]),
+        torch.ones(2, dtype=torch.long),
+    )
+    assert match_segments(pred, ones, target, ones[:1]).tolist() == [
+        1
+    ]  # 1/2 and 1/3; with the void as background 1/4 and 1/3
 
 
 @pytest.mark.parametrize(("num_pred", "num_target"), [(0, 2), (2, 0), (0, 0)])

@@ -85,6 +85,8 @@ def test_where_no_template_has_anything_in_common_the_term_is_0():
     assert not term(probs, detections, 0).any()
     assert not term(torch.zeros_like(probs), detections, 0).any()
     assert term(probs.flip(1), detections, 0).any()
+    term.set_templates(torch.full_like(templates, -1))  # as learning may make them
+    assert not term(probs, detections, 0).any()
 
 
 def test_the_gradient_goes_to_the_segmentation_and_to_the_matched_template_alone():
