@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.nn.crf.permutohedral import (
@@ -39,7 +40,10 @@ COMPATIBILITIES = ("potts", "learned")
 REACH = 3.3
 
 MAX_FIELD_BYTES = 2**27
-"""A mean field that takes more, and needs no gradient, is updated some labels at a time, where labels do not mix (Potts)."""
+"""A mean field that takes more, and needs no gradient, is updated some labels at a time, where labels do not mix (Potts).
+
+With a gradient, its iterations are computed again on the way back instead of being kept.
+"""
 
 LABELS_AT_ONCE = 16
 
@@ -317,8 +321,16 @@ class DenseCRF(nn.Module):
             return self._refine_compiled(unary, kernels, lattice, count)
         scores = unary.flatten(1).T
         logits = scores
+
+        def iterate(logits: Tensor) -> Tensor:
+            return self._iterate(scores, logits.softmax(dim=1), kernels, lattice)
+
         for _ in range(count):
-            logits = self._iterate(scores, logits.softmax(dim=1), kernels, lattice)
+            if learns and unary.nbytes > MAX_FIELD_BYTES:
+                logits = checkpoint(iterate, logits, use_reentrant=False)
+                assert isinstance(logits, Tensor)
+            else:
+                logits = iterate(logits)
         return logits.T.reshape(unary.shape)
 
     def _iterate(self, scores: Tensor, probs: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
