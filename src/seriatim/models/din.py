@@ -158,7 +158,7 @@ class DINOutput(NamedTuple):
     logits: Float[Tensor, "instances height width"]
 
 
-class DINStages(NamedTuple):
+class DINTrace(NamedTuple):
     """The way to the output for one image, for looking at.
 
     Attributes:
@@ -260,7 +260,7 @@ class DIN(Model[DINConfig]):
         kernels = self.instance_crf.prepare(image)
         return DINOutput(detections, recalibrated, field.logits, unary, self.instance_crf.refine(unary, kernels))
 
-    def stages(self, image: Float[Tensor, "channels height width"], prompts: Prompts) -> DINStages:
+    def trace(self, image: Float[Tensor, "channels height width"], prompts: Prompts) -> DINTrace:
         """Everything on the way to the labels of one image; arguments as for `segment`."""
         network_logits = self.semantic_logits(image[None])[0]
         output = self.segment(network_logits, image, prompts)
@@ -270,7 +270,7 @@ class DIN(Model[DINConfig]):
         kernels = self.instance_crf.prepare(image.to(probs.dtype))
         counts = range(1, self.config.instance_iterations + 1)
         iterations = [self.instance_crf.refine(output.unary_logits, kernels, count) for count in counts]
-        return DINStages(network_logits, output, terms, iterations)
+        return DINTrace(network_logits, output, terms, iterations)
 
     def detect(
         self, images: Float[Tensor, "batch channels height width"], prompts: Sequence[Prompts] | None = None

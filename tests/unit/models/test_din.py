@@ -192,14 +192,14 @@ def build_fcn8s():
 @torch.no_grad()
 def test_the_way_to_the_labels_can_be_looked_at(scene, network):
     image, boxes = scene
-    stages = network.stages(image, boxes)
-    output = stages.output
-    assert len(stages.terms) == len(output.logits) == len(output.detections) + 1
-    weighed = torch.stack([network.terms.weigh(terms) for terms in stages.terms])
+    trace = network.trace(image, boxes)
+    output = trace.output
+    assert len(trace.terms) == len(output.logits) == len(output.detections) + 1
+    weighed = torch.stack([network.terms.weigh(terms) for terms in trace.terms])
     torch.testing.assert_close(weighed, output.unary_logits)
-    assert len(stages.iterations) == network.config.instance_iterations
-    torch.testing.assert_close(stages.iterations[-1], output.logits)
-    assert not torch.allclose(stages.iterations[0], output.logits)
+    assert len(trace.iterations) == network.config.instance_iterations
+    torch.testing.assert_close(trace.iterations[-1], output.logits)
+    assert not torch.allclose(trace.iterations[0], output.logits)
 
 
 @torch.no_grad()
@@ -208,10 +208,10 @@ def test_what_the_box_term_multiplies_with_is_a_setting(scene):
     boxes = boxes._replace(scores=torch.full_like(boxes.scores, 0.75))
     peaks = {}
     for kind in ("detector", "recalibrated", "sigmoid"):
-        stages = build(box_scores=kind, use_shape=False).stages(image, boxes)
-        output, label = stages.output, 1
+        trace = build(box_scores=kind, use_shape=False).trace(image, boxes)
+        output, label = trace.output, 1
         of_class = output.semantic_logits.softmax(dim=0)[output.detections.class_ids[label - 1]]
-        ratio = float((stages.terms[label].box / of_class).max())
+        ratio = float((trace.terms[label].box / of_class).max())
         expected = {"detector": 0.75, "recalibrated": float(output.recalibrated[0]), "sigmoid": 1 / (1 + np.exp(-0.5))}
         peaks[kind] = ratio
         assert ratio == pytest.approx(expected[kind], rel=1e-4)
