@@ -159,3 +159,71 @@ def test_a_tiny_claim_goes_from_its_record_to_the_table_and_is_not_trained_again
     monkeypatch.setattr(runs, "train", None)
     command["make_runs"]([claim], 2, tmp_path, size)
     assert capsys.readouterr().out == ""
+
+
+def plant(true, found, sbd, zeroed, crf, stop):
+    """What was measured of one plant, as `models.py` keeps it."""
+
+    def scores(value, predicted=found):
+        numbers = dict.fromkeys(("AP50", "SBD", "IoU", "recall"), value)
+        return {**numbers, "predicted": predicted, "true": true, "-|DiC|": -abs(predicted - true)}
+
+    return {
+        "undisturbed": scores(sbd),
+        "state zeroed": scores(zeroed, 1),
+        "true count": scores(sbd, true),
+        "CRF": scores(crf),
+        "stop": [[stop if step < true else 1 - stop, step < true] for step in range(true + 1)],
+        "unsaturated": 10,
+        "inside": 100,
+        "pixels": 1000,
+        "claimed": 100,
+        "contested": 1,
+        "order": {"right_to_left": 0.0, "bottom_to_top": -0.7, "large_to_small": 0.1},
+        "levels": {"before": {"f4": 0.3, "f0": 0.1}, "after": {"f4": -0.2, "f0": -0.5}},
+    }
+
+
+def judged(rsis, ris):
+    from paper_claims import shipped
+
+    rows = {"rsis": rsis, "ris": ris}
+    return {name: shipped.conclude_one(*claim, rows)["verdict"] for name, claim in shipped.CLAIMS.items()}
+
+
+def test_models_that_do_what_the_papers_say_pass_every_claim():
+    rsis = [plant(true, true, 0.8, 0.1, 0.8, 0.97) for true in range(5, 20)]
+    ris = [plant(true, true, 0.6, 0.1, 0.7, 0.97) for true in range(5, 20)]
+    assert set(judged(rsis, ris).values()) == {"holds"}
+
+
+def test_models_that_do_not_fail_them():
+    rsis = [plant(true, 30, 0.5, 0.49, 0.5, 0.6) for true in range(5, 20)]
+    ris = [plant(true, 2, 0.6, 0.59, 0.5, 0.4) for true in range(5, 20)]
+    for one in (*rsis, *ris):
+        one |= {"unsaturated": 400, "inside": 500, "contested": 50, "order": {"right_to_left": 0.01}}
+        one["levels"] = {"before": {"f4": 0.3, "f0": 0.5}, "after": {"f4": -0.4, "f0": 0.1}}
+    verdicts = judged(rsis, ris)
+    assert verdicts.pop("crf-keeps-count") == "holds"
+    assert set(verdicts.values()) == {"does not hold here"}
+
+
+def test_a_model_that_is_not_there_is_not_measured(tmp_path):
+    from paper_claims import models, shipped, tables
+
+    found = shipped.conclude(tmp_path, models.Models("no-such-model", "nor-this"))
+    assert {one["verdict"] for one in found.values()} == {"not measured"}
+    assert tables.models({"models": shipped.tables(tmp_path, models.Models("no-such-model", "nor-this"))}) == []
+
+
+def test_the_tables_of_models_show_reliability_counts_and_order():
+    from paper_claims import shipped, tables
+
+    rows = [plant(true, true - 1, 0.8, 0.1, 0.8, 0.97) for true in range(5, 20)]
+    numbers = {"models": {"rsis": shipped.tables_of(rows)}}
+    reliability = numbers["models"]["rsis"]["reliability"]
+    assert [(one["steps"], one["frequency"]) for one in reliability] == [(15, 0.0), (sum(range(5, 20)), 1.0)]
+    assert "| RSIS | 0.9 to 1.0 | 180 | 0.970 | 1.000 |" in tables.reliability(numbers)
+    assert tables.counts(numbers)[2].startswith("| RSIS | 0 to 9 | 5 | 0 | 0 | 5 | 0 |")
+    assert any("bottom to top" in line and "-0.700" in line for line in tables.order(numbers))
+    assert any("activation of f0 | 0.100 | -0.500" in line for line in tables.order(numbers))
