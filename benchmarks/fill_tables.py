@@ -344,6 +344,31 @@ def kill_resume(numbers: Numbers) -> list[str]:
     return markdown(["what", "measured"], rows)
 
 
+MAIN_SCORES = {"cvppp": "SBD", "nuclei": "AP 0.5", "coco": "AP50"}
+"""Protocol -> the headline number of a table with one score."""
+
+
+def recurrence(numbers: Numbers, sets: Sequence[str]) -> list[str]:
+    """What becomes of the models of some sets without their state, canvas or stop."""
+    rows = []
+    for models in (numbers["sets"].get(name, {}) for name in sets):
+        for model, report in models.items():
+            score = MAIN_SCORES[report["protocol"]]
+            for condition, result in report["conditions"].items():
+                cells = (result["scores"][score], result["predicted_over_true"], result["absDiC"])
+                values = (with_change(cell, digits) for cell, digits in zip(cells, (3, 2, 2), strict=True))
+                rows.append([f"`{model}`", condition, score, *values])
+    columns = ["model", "condition", "score", "value (95 % interval of the change)", "predicted / true", "|DiC|"]
+    return markdown(columns, rows) if rows else []
+
+
+def with_change(cell: Numbers, digits: int) -> str:
+    """A value and, where it is compared with another, the interval of the change."""
+    change = cell["change_interval"]
+    interval = "" if change is None else f" ({change[0]:+.{digits}f} to {change[1]:+.{digits}f})"
+    return fixed(cell["value"], digits) + interval
+
+
 TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "zoo_summary": zoo_summary,
     "nuclei_scores": lambda numbers: scores_table(numbers, "nuclei", NUCLEI_COLUMNS),
@@ -359,6 +384,8 @@ TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "metrics_speed": metrics_speed,
     "polarity": polarity,
     "kill_resume": kill_resume,
+    "recurrence": lambda numbers: recurrence(numbers, ("leaves", "nuclei", "scenes")),
+    "recurrence_leaves": lambda numbers: recurrence(numbers, ("leaves",)),
     "claims": claims.claims,
     "claims_trainings": claims.trainings,
     "claims_guidance": claims.guidance,

@@ -31,6 +31,8 @@ MODELS = {
     "nuclei-ris": "nuclei",
     "leaves": "rosettes",
     "leaves-ris": "rosettes",
+    "leaves-rsis-plain": "rosettes",
+    "leaves-ris-plain": "rosettes",
     "scenes": "scenes",
 }
 PAPER = (
@@ -41,6 +43,7 @@ PAPER = (
     "model.config.encoder_weights=",
     "runtime.batch_size=2",
     "runtime.num_workers=0",
+    "preparation.size=",
     "preparation.longest_side=64",
     "augmentation.crop_size=[64, 64]",
 )

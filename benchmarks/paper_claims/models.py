@@ -23,6 +23,7 @@ from seriatim.core.files import write_atomically
 from seriatim.core.instances import Instances
 from seriatim.data.catalogue import open_source
 from seriatim.data.samples import Sample
+from seriatim.inference.placement import pad_tile
 from seriatim.inference.predictor import Predictor, load
 from seriatim.inference.zoo import find_model_folder
 from seriatim.models.sequential import SequentialModel
@@ -105,10 +106,14 @@ def look_at_steps(predictor: Predictor, sample: Sample) -> dict[str, Any]:
     assert isinstance(network, SequentialModel)
     prepared, num_objects = predictor.prepared(sample.image), len(sample.classes)
     with predictor.evaluating(), predictor.arithmetic():
-        output: Any = network(torch.from_numpy(prepared)[None], max(num_objects + 1, network.config.max_steps))
+        images = torch.from_numpy(pad_tile(prepared, predictor.tile_multiple))[None]
+        output: Any = network(images, max(num_objects + 1, network.config.max_steps))
         logits = output.confidence_logits if hasattr(output, "confidence_logits") else output.stop_logits
         probs = output.mask_probs if hasattr(output, "mask_probs") else output.mask_logits.sigmoid()
-    stop, masks = logits[0].float().sigmoid().numpy(), probs[0].float().numpy()
+    stop, masks = (
+        logits[0].float().sigmoid().numpy(),
+        probs[0, :, : prepared.shape[1], : prepared.shape[2]].float().numpy(),
+    )
     counted = int(np.argmax([*(stop[: network.config.max_steps] < network.config.stop_threshold), True]))
     masks = masks[:counted]
     owners = (masks >= network.config.mask_threshold).sum(axis=0)
@@ -135,8 +140,8 @@ def look_at_order(predictor: Predictor, initial: SequentialModel[Any], sample: S
     for when, network in (("before", initial.eval()), ("after", predictor.network)):
         assert isinstance(network, SequentialModel)
         with predictor.evaluating(), predictor.arithmetic():
-            maps = channel_means(network, torch.from_numpy(prepared)[None])
-            means = mean_in_masks(maps, kept, prepared.shape[1:], prepared.shape[1:])
+            maps = channel_means(network, torch.from_numpy(pad_tile(prepared, predictor.tile_multiple))[None])
+            means = mean_in_masks(maps, kept, (prepared.shape[1], prepared.shape[2]))
         levels[when] = {level: kendall_tau(-values) for level, values in means.items()}
     return {"order": dict(zip(ORDERS, taus, strict=True)), "levels": levels}
 

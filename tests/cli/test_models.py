@@ -150,10 +150,21 @@ def test_the_card_tells_data_recipe_picked_iteration_and_curve(run, trained, tmp
     validations = [record for record in records if "score" in record]
     best = max(record["score"] for record in validations)
     first = next(record for record in validations if record["score"] == best)
-    assert f"iteration {first['iteration']}, the best" in card
+    assert f"iteration {first['iteration']}, the best of the last stage" in card
     for record in validations:
         assert f"| {record['iteration']} | {record['validation_loss']:.4f} | {record['score']:.4f} |" in card
     assert str(tmp_path.parent) not in card
+
+
+def test_the_card_names_the_best_iteration_of_the_last_stage(run, trained, tmp_path):
+    copied = shutil.copytree(trained, tmp_path / "run")
+    log = (copied / "metrics.jsonl").read_text()
+    validations = [json.loads(line) for line in log.splitlines() if "score" in line]
+    before = {**validations[0], "stage": "an earlier stage", "iteration": 1, "score": 99.0}
+    (copied / "metrics.jsonl").write_text(json.dumps(before) + "\n" + log)
+    assert run("models", "add", copied, "dots", "--to", tmp_path)[0] == 0
+    best = max(validations, key=lambda record: record["score"])
+    assert f"iteration {best['iteration']}, the best of the last stage" in (tmp_path / "dots" / "card.md").read_text()
 
 
 def test_the_commands_of_a_card_name_the_folder_of_a_model_outside_the_package(run, trained, tmp_path, monkeypatch):

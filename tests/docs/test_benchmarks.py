@@ -13,13 +13,19 @@ SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 NO_MEASUREMENT = ("cells.py", "fill_tables.py", "measuring.py")
 
 
+def forget_benchmarks():
+    """Let the modules beside the scripts be imported anew."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(ROOT / "benchmarks")):
+            del sys.modules[name]
+
+
 @pytest.fixture
 def script(monkeypatch):
     """Gives the names of a script without running its `main`."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield lambda name: runpy.run_path(str(ROOT / "benchmarks" / name), run_name="benchmark")
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("measuring", "cells", "paper_claims")]:
-        sys.modules.pop(name)
+    forget_benchmarks()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

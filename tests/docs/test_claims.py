@@ -29,8 +29,9 @@ def benchmarks(monkeypatch):
     """The modules of the benchmarks can be imported, and are forgotten afterwards."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("measuring", "cells", "paper_claims")]:
-        sys.modules.pop(name)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(ROOT / "benchmarks")):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize(

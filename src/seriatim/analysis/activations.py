@@ -8,9 +8,9 @@ encoders. The encoder sees the whole prepared image at once, also where the mode
 RIS has one map of features, B; where its network is a pyramid, the levels under it are given too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -214,7 +214,7 @@ def collect_activations(
                 images = torch.from_numpy(pad_tile(prepared, predictor.tile_multiple))[None].to(predictor.device)
                 for when, network in networks.items():
                     maps = channel_means(network, images, absolute)
-                    activations[when] = mean_in_masks(maps, found, prepared.shape[1:], images.shape[2:])
+                    activations[when] = mean_in_masks(maps, found, (prepared.shape[1], prepared.shape[2]))
         report.add(found, activations, sample.name, sample.image)
         if progress is not None:
             progress(index + 1, len(source))
@@ -223,44 +223,62 @@ def collect_activations(
     return report
 
 
+class LevelMap(NamedTuple):
+    """A level of the encoder.
+
+    Attributes:
+        values: the mean over the channels in every cell.
+        size: (height, width) that the cells cover, in pixels of the prepared image; the last ones may reach beyond it.
+    """
+
+    values: Float[Tensor, "map_height map_width"]
+    size: Size
+
+
 def channel_means(
     network: SequentialModel[Any], images: Float[Tensor, "1 channels height width"], absolute: bool = False
-) -> dict[str, Float[Tensor, "_ _"]]:
-    """Of every level of the encoder, the finest first, the mean over its channels, in float32.
+) -> dict[str, LevelMap]:
+    """Every level of the encoder, the finest first.
 
     Args:
         network: RSIS or RIS.
-        images: one prepared image, padded.
-        absolute: of the absolute values.
+        images: one prepared image, padded as the predictor does it.
+        absolute: take the mean of the absolute values.
     """
-    levels: dict[str, Tensor] = {}
-    if isinstance(network.encoder, Encoder):
-        levels = {f"f{number}": level for number, level in enumerate(network.encoder(images))}
+    levels: dict[str, tuple[Tensor, Size]] = {}
+    encoder = network.encoder
+    if isinstance(encoder, Encoder):
+        for number, (level, stride) in enumerate(zip(encoder(images), encoder.strides, strict=True)):
+            levels[f"f{number}"] = (level, (level.shape[2] * stride, level.shape[3] * stride))
     if isinstance(network, RIS):
-        levels["B"] = network.features_read(network.encode(images), images)
-    means = {name: (level.abs() if absolute else level)[0].float().mean(dim=0) for name, level in levels.items()}
-    return dict(sorted(means.items(), key=lambda one: one[1].numel(), reverse=True))
+        memory = network.encode(images)
+        levels["B"] = (network.features_read(memory, images), memory.grid_size)
+    means = {
+        name: LevelMap((level.abs() if absolute else level)[0].float().mean(dim=0), size)
+        for name, (level, size) in levels.items()
+    }
+    return dict(sorted(means.items(), key=lambda one: one[1].values.numel(), reverse=True))
 
 
 def mean_in_masks(
-    maps: Mapping[str, Float[Tensor, "_ _"]], instances: Instances, scaled: Sequence[int], padded: Sequence[int]
+    maps: Mapping[str, LevelMap], instances: Instances, scaled: Size
 ) -> dict[str, Float64[np.ndarray, " instances"]]:
     """Level -> the mean of its map over the mask of every object, each cell weighted by the share of it that the mask covers.
 
     Args:
-        maps: of the padded image.
+        maps: of the prepared image.
         instances: in pixels of the image.
         scaled: (height, width) of the prepared image without padding.
-        padded: the same with it.
     """
     found: dict[str, list[float]] = {name: [] for name in maps}
     for instance in instances:
         plane = _plane(instance, instances.size)
-        if instances.size != tuple(scaled):
-            plane = F.interpolate(plane, size=tuple(scaled), mode="area")
-        plane = F.pad(plane, (0, padded[1] - scaled[1], 0, padded[0] - scaled[0]))
-        for name, values in maps.items():
-            weights = F.interpolate(plane, size=values.shape, mode="area")[0, 0].to(values.device)
+        if instances.size != scaled:
+            plane = F.interpolate(plane, size=scaled, mode="area")
+        for name, (values, size) in maps.items():
+            beyond = [max(covered - extent, 0) for covered, extent in zip(size, scaled, strict=True)]
+            padded = F.pad(plane, (0, beyond[1], 0, beyond[0]))
+            weights = F.interpolate(padded, size=values.shape, mode="area")[0, 0].to(values.device)
             found[name].append(float((weights * values).sum() / weights.sum()))
     return {name: np.array(values) for name, values in found.items()}
 

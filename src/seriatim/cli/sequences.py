@@ -62,7 +62,7 @@ def order(
         from seriatim.plots.canvas import write_figure
         from seriatim.plots.order import draw_pairs, draw_sequences
 
-        of_what = f"{model or predictions} on {data}"
+        of_what = _judged(model or predictions, data)
         groups = report.pairs.groups(report.class_names)
         shares = [
             (group.name, str(group.num_pairs), *(f"{100 * group.share(pattern):.1f}" for pattern in PATTERNS))
@@ -140,7 +140,7 @@ def activations(
     header = tuple(cell for name in ("before", "after", "change") for cell in (name, "95 % interval"))
     table = Table(("level", *header), rows)
     table.write(out / "activations.csv")
-    title = f"Order and {mean_of}: {model} on {data}, {numbers['num_images']} images"
+    title = f"Order and {mean_of}: {_judged(model, data)}, {numbers['num_images']} images"
     write_figure(draw_activations(report, title, f"before training: {before}"), out / "activations.png")
     typer.echo(
         f"{numbers['num_images']} images of {data}; left out, with fewer than two objects: {report.num_left_out}"
@@ -205,7 +205,7 @@ def recurrence(
     table = Table(("condition", *header), rows)
     table.write(out / "recurrence.csv")
     notes = [f"{name} left out: {reason}" for name, reason in report.left_out.items()]
-    title = f"Interventions: {model} on {data}, {len(report.num_targets)} images, protocol {protocol}"
+    title = f"Interventions: {_judged(model, data)}, {len(report.num_targets)} images, protocol {protocol}"
     write_figure(draw_recurrence(compared, title, "; ".join(notes)), out / "recurrence.png")
     sample = source.read(0)
     trace = trace_states(predictor, sample.image, num_steps=steps)
@@ -223,6 +223,16 @@ def model_title(given: str, network: str) -> str:
     'mine (RIS)'
     """
     return f"{Path(given).name} ({network.upper()})"
+
+
+def _judged(judged: str | Path | None, data: str) -> str:
+    """What a figure is about, with names in place of paths.
+
+    >>> _judged("runs/mine/", "folder:data/plants"), _judged("leaves", "rosettes:24")
+    ('mine on folder:plants', 'leaves on rosettes:24')
+    """
+    kind, _, place = data.partition(":")
+    return f"{Path(str(judged)).name} on {kind}:{Path(place).name}"
 
 
 def _check_drawing(out: Path) -> None:

@@ -11,7 +11,7 @@ of the diameter at g: p - g, vote(p) - vote(g), exp(-8 |vote(p) - vote(g)|^2) an
 stop signal from its states; the order is that of its seeds, and what has been found stands on the occupancy map.
 
 A guided model is therefore seed voting with a network that refines each mask: interventions show that it loses little when the state of its ConvLSTMs
-is set to zero at every step, or its stop head is forced to yes (`seriatim analyse recurrence`; the numbers are in `docs/claims.md`). The recurrent
+is set to zero at every step, or its stop head is forced to yes (`seriatim analyse recurrence`; the numbers are in `docs/rsis.md`). The recurrent
 network that orders the objects itself is the papers', in the recipes and models called `*-plain`.
 
 Votes follow Neven et al., "Instance Segmentation by Jointly Optimizing Spatial Embeddings" (CVPR 2019); the occupancy map follows Ren & Zemel,

@@ -83,7 +83,8 @@ class Encoder(nn.Module):
         if overlay is not None:
             _check_complete(self.trunk, given, f"encoder {name}: {weights}")
         self.widths: list[int] = list(self.trunk.feature_info.channels())[::-1]  # pyright: ignore
-        self.strides: list[int] = list(self.trunk.feature_info.reduction())[::-1]  # pyright: ignore
+        strides: list[int] = list(self.trunk.feature_info.reduction())[::-1]  # pyright: ignore
+        self.strides = [2 * stride if self.pools else stride for stride in strides]
         mean, std = input_statistics(input_channels)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)

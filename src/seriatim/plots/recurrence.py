@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from seriatim.analysis.intervals import Interval
 from seriatim.analysis.recurrence import Comparison
 from seriatim.plots.canvas import (
+    BLUE,
     FAINT,
     GREEN,
     GREY,
@@ -45,9 +46,10 @@ def draw_recurrence(comparisons: Sequence[Comparison], title: str, note: str = "
         write_text(figure, left, _TITLE, f"change in {name}", size=8.5, weight="bold")
         write_text(figure, left, _TITLE + 0.18, known, size=7.5, colour=FAINT)
         if before is not None:
-            _draw_changes(figure, left, _TITLE + 0.5, before, values, is_better_higher=number == 0)
-    text = "dots: value under the intervention minus undisturbed value; bars: 95 % bootstrap interval over the images, paired"
-    write_text(figure, _MARGIN, _TITLE + 0.5 + height + 0.3, text, size=7.0, colour=FAINT)
+            _draw_changes(figure, left, _TITLE + 0.5, before, values, better=(1, 0, -1)[number])
+    text = "dots: value minus undisturbed value; bars: 95 % bootstrap interval over the images, paired"
+    colours = "grey: the interval holds 0; red: worse, green: better; blue: a change of the ratio"
+    write_text(figure, _MARGIN, _TITLE + 0.5 + height + 0.3, f"{text}; {colours}", size=7.0, colour=FAINT)
     write_text(figure, _MARGIN, _TITLE + 0.5 + height + 0.46, note, size=7.0, colour=FAINT)
     return figure
 
@@ -58,7 +60,7 @@ def _draw_changes(
     top: float,
     before: float,
     values: Sequence[tuple[float | None, Interval | None]],
-    is_better_higher: bool,
+    better: int,
 ) -> None:
     changes = [None if value is None else value - before for value, _ in values]
     edges = [0.0, *(one for one in changes if one is not None)]
@@ -75,7 +77,7 @@ def _draw_changes(
     for row, (change, (_, interval)) in enumerate(zip(changes, values, strict=True)):
         if change is None:
             continue
-        colour = _colour(interval, is_better_higher)
+        colour = _colour(interval, better)
         if interval is not None:
             axes.plot(list(interval), [row + 0.5, row + 0.5], color=colour, linewidth=2.2, alpha=0.5)
         axes.plot([change], [row + 0.5], marker="o", markersize=5.0, color=colour)
@@ -85,8 +87,10 @@ def _draw_changes(
         write_text(figure, x, top + height + 0.03, f"{value:+.2f}", size=6.5, colour=FAINT, ha=align)
 
 
-def _colour(interval: Interval | None, is_better_higher: bool) -> str:
-    """Grey where the interval holds 0; of the score, red for worse and green for better; of a count, red for any change."""
+def _colour(interval: Interval | None, better: int) -> str:
+    """Grey where the interval holds 0, otherwise green for better, red for worse, and blue where neither direction is better (`better` is 0)."""
     if interval is None or interval[0] <= 0 <= interval[1]:
         return GREY
-    return GREEN if is_better_higher and interval[0] > 0 else VERMILION
+    if not better:
+        return BLUE
+    return GREEN if better * interval[0] > 0 else VERMILION

@@ -245,7 +245,7 @@ def _rule(recipe: Recipe, picked: Mapping[str, Any] | None) -> str:
     if picked is None:
         return "The run has no validation in its log."
     by = f"the score of protocol `{recipe.validation.protocol}`" if recipe.validation.num_images else "the loss"
-    return f"The weights are those of iteration {picked['iteration']}, the best by {by} on validation images, as the recipe's rule picks them."
+    return f"The weights are those of iteration {picked['iteration']}, the best of the last stage by {by} on validation images, as the recipe's rule picks them."
 
 
 def _environment(run: Path) -> dict[str, Any]:
@@ -272,8 +272,9 @@ def _validations(path: Path) -> list[dict[str, Any]]:
 
 
 def _picked(validations: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The validation at which the run last wrote its model: the first of those with the highest score."""
-    return max(validations, key=lambda record: record["score"], default=None)
+    """The validation at which the run last wrote its model: the first of those with the highest score in the last stage that has any."""
+    last = [record for record in validations if record["stage"] == validations[-1]["stage"]]
+    return max(last, key=lambda record: record["score"], default=None)
 
 
 def _curve(validations: Sequence[Mapping[str, Any]]) -> str:

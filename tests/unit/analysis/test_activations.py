@@ -5,6 +5,7 @@ import torch
 from seriatim.analysis.activations import (
     MAP_SIDE,
     ActivationReport,
+    LevelMap,
     channel_means,
     collect_activations,
     mean_in_masks,
@@ -44,23 +45,23 @@ def rectangle(box, size):
     return Instances(size, [Instance(box, np.ones((y1 - y0, x1 - x0), dtype=bool))])
 
 
-FOUR = {"f0": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}
+FOUR = {"f0": LevelMap(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), (64, 64))}
 
 
 def test_the_mean_over_a_mask_weighs_every_cell_by_the_share_that_the_mask_covers():
     found = rectangle((0, 0, 32, 48), (64, 64))
-    assert mean_in_masks(FOUR, found, (64, 64), (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.5 * 2) / 1.5])
-    assert mean_in_masks(FOUR, rectangle((40, 33, 41, 34), (64, 64)), (64, 64), (64, 64))["f0"].tolist() == [4.0]
+    assert mean_in_masks(FOUR, found, (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.5 * 2) / 1.5])
+    assert mean_in_masks(FOUR, rectangle((40, 33, 41, 34), (64, 64)), (64, 64))["f0"].tolist() == [4.0]
 
 
 def test_the_padding_is_outside_of_every_mask():
     found = rectangle((0, 0, 40, 32), (40, 64))  # the map is of 64 x 64 pixels
-    assert mean_in_masks(FOUR, found, (40, 64), (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.25 * 3) / 1.25])
+    assert mean_in_masks(FOUR, found, (40, 64))["f0"].tolist() == pytest.approx([(1 + 0.25 * 3) / 1.25])
 
 
 def test_masks_are_brought_to_the_scale_of_the_network():
     found = rectangle((0, 0, 64, 96), (128, 128))
-    assert mean_in_masks(FOUR, found, (64, 64), (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.5 * 2) / 1.5])
+    assert mean_in_masks(FOUR, found, (64, 64))["f0"].tolist() == pytest.approx([(1 + 0.5 * 2) / 1.5])
 
 
 def test_the_levels_of_rsis_are_those_of_its_encoder_the_finest_first():
@@ -71,7 +72,21 @@ def test_the_levels_of_rsis_are_those_of_its_encoder_the_finest_first():
         levels = network.encoder(images)
     assert list(maps) == ["f2", "f1", "f0"]
     for number in range(3):
-        assert torch.allclose(maps[f"f{number}"], levels[number][0].mean(dim=0))
+        assert torch.allclose(maps[f"f{number}"].values, levels[number][0].mean(dim=0))
+        assert maps[f"f{number}"].size == (64, 64)
+
+
+def test_the_last_cells_may_reach_beyond_the_image():
+    network = catalogue.build("rsis", RSIS, seed=1).eval()
+    with torch.inference_mode():
+        maps = channel_means(network, torch.rand(1, 1, 40, 60, generator=torch.Generator().manual_seed(0)))
+    assert {name: (tuple(one.values.shape), one.size) for name, one in maps.items()} == {
+        "f2": ((20, 30), (40, 60)),
+        "f1": ((10, 15), (40, 60)),
+        "f0": ((5, 8), (40, 64)),
+    }
+    ones = LevelMap(torch.arange(40.0).reshape(5, 8), (40, 64))
+    assert mean_in_masks({"f0": ones}, rectangle((0, 52, 8, 60), (40, 60)), (40, 60))["f0"].tolist() == [6.5]
 
 
 def test_ris_has_b_and_under_it_the_levels_of_a_pyramid():
@@ -83,8 +98,8 @@ def test_ris_has_b_and_under_it_the_levels_of_a_pyramid():
         plain, absolute = (channel_means(pyramid, images, absolute) for absolute in (False, True))
         features = pyramid.encode(images).features[0]
     assert set(plain) == {"f0", "f1", "f2", "B"}
-    assert torch.allclose(plain["B"], features.mean(dim=0))
-    assert torch.allclose(absolute["B"], features.abs().mean(dim=0))
+    assert torch.allclose(plain["B"].values, features.mean(dim=0))
+    assert torch.allclose(absolute["B"].values, features.abs().mean(dim=0))
 
 
 def test_tau_is_one_where_the_most_active_object_comes_first():

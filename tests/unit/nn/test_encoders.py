@@ -22,6 +22,7 @@ def test_the_levels_of_any_pyramid_come_deepest_first(name):
     assert heights == sorted(heights)
     assert heights[-1] in (32, 33)  # stride 2
     assert heights[0] in (2, 3)  # stride 32
+    assert encoder.strides == [32, 16, 8, 4, 2]
 
 
 def outputs_of_blocks(trunk, values):
@@ -66,6 +67,7 @@ def test_every_level_of_a_vgg_depends_on_a_block_of_its_own_and_the_first_is_the
 def test_the_released_levels_of_a_vgg_are_its_five_poolings():
     torch.manual_seed(0)
     encoder = Encoder("vgg16", vgg_levels="poolings").eval()
+    assert encoder.strides == [32, 16, 8, 4, 2]
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         levels = encoder(image)
