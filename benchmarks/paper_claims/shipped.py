@@ -171,6 +171,8 @@ def zeroed(name: str, rows: Rows) -> list[Finding]:
 
 def strongest_order(name: str, rows: Rows) -> list[Finding]:
     """The plain order that the model follows or reverses most."""
+    if not levels_of(rows):
+        return []
     best = max(ORDERS, key=lambda order: abs(mean_tau(rows, "order", order)))
     sign = np.sign(mean_tau(rows, "order", best))
     direction = "" if sign >= 0 else "reversed "
@@ -186,6 +188,8 @@ def strongest_order(name: str, rows: Rows) -> list[Finding]:
 
 def deepest_activations(name: str, rows: Rows) -> list[Finding]:
     """|tau| with the deepest level after training against before."""
+    if not levels_of(rows):
+        return []
     return [
         resampled(
             f"{name}: |tau| with f0 after training - before",
@@ -200,7 +204,9 @@ def deepest_activations(name: str, rows: Rows) -> list[Finding]:
 
 def deepest_most(name: str, rows: Rows) -> list[Finding]:
     """|tau| with the deepest level against the largest of the others, after training."""
-    others = [level for level in next(row["levels"]["after"] for row in rows if "levels" in row) if level != "f0"]
+    if not levels_of(rows):
+        return []
+    others = [level for level in levels_of(rows) if level != "f0"]
     return [
         resampled(
             f"{name}: |tau| with f0 - the largest of the other levels",
@@ -214,8 +220,13 @@ def deepest_most(name: str, rows: Rows) -> list[Finding]:
     ]
 
 
+def levels_of(rows: Rows) -> list[str]:
+    """The levels whose activations were measured; none where no plant had two objects found."""
+    return next((list(row["levels"]["after"]) for row in rows if "levels" in row), [])
+
+
 Test = Callable[[Rows, Rows], list[Finding]]
-"""From what was measured of RSIS and of RIS."""
+"""From what was measured of RSIS and of RIS to the findings that decide; none where the models found too little."""
 
 CLAIMS: dict[str, tuple[str, str, Test]] = {
     "crf-raises-sbd": (
@@ -308,7 +319,7 @@ def conclude_one(source: str, says: str, test: Test, rows: Mapping[str, Rows | N
     comparisons = [finding.as_json() for finding in test(rsis, ris)]
     return {
         **facts,
-        "verdict": combine([one["verdict"] for one in comparisons]),
+        "verdict": combine([one["verdict"] for one in comparisons]) if comparisons else "undecided",
         "images": "rosettes",
         "num_images": len(rsis),
         "comparisons": comparisons,
@@ -328,7 +339,7 @@ def tables_of(rows: Rows) -> dict[str, Any]:
         part = [row for row in rows if fewest <= row["undisturbed"]["true"] <= most]
         if part:
             by_count[f"{fewest} to {most}"] = {"plants": len(part), **scores(part, "undisturbed")}
-    levels = next((list(row["levels"]["after"]) for row in rows if "levels" in row), [])
+    levels = levels_of(rows)
     return {
         "plants": len(rows),
         "arms": {condition: scores(rows, condition) for condition in conditions},

@@ -105,6 +105,8 @@ def _differences(claim: Numbers) -> Iterator[tuple[str, str]]:
         done = f"{claim['runs_done']} of {claim['runs_needed']} runs" if "runs_needed" in claim else "-"
         yield done, ""
         return
+    if not claim["comparisons"]:
+        yield "too little found", ""
     for one in claim["comparisons"]:
         low, high = one["interval"]
         seeds = f"; of the seeds {', '.join(f'{value:+.3f}' for value in one['of_seeds'])}" if "of_seeds" in one else ""

@@ -209,6 +209,17 @@ def test_models_that_do_not_fail_them():
     assert set(verdicts.values()) == {"does not hold here"}
 
 
+def test_a_model_that_finds_too_little_decides_nothing_about_its_order():
+    from paper_claims import shipped, tables
+
+    rsis = [plant(true, 0, 0.0, 0.0, 0.0, 0.3) for true in range(5, 20)]
+    for one in rsis:
+        del one["levels"], one["order"]
+    found = shipped.conclude_one(*shipped.CLAIMS["order-deepest-most"], {"rsis": rsis, "ris": rsis})
+    assert (found["verdict"], found["comparisons"]) == ("undecided", [])
+    assert "too little found" in "\n".join(tables.claims({"claims": {"a": found}}))
+
+
 def test_a_model_that_is_not_there_is_not_measured(tmp_path):
     from paper_claims import models, shipped, tables
 
