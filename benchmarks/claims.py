@@ -27,7 +27,7 @@ TRAINED = (*CLAIMS, *GUIDANCE_CLAIMS)
 
 
 def chosen(names: Sequence[str] | None) -> tuple[list[Claim], list[str]]:
-    """The claims of trainings and of models that are worked on.
+    """The claims of trainings and of models that are worked on, in the order named.
 
     Raises:
         ConfigError: for an unknown name.
@@ -36,14 +36,13 @@ def chosen(names: Sequence[str] | None) -> tuple[list[Claim], list[str]]:
     unknown = [name for name in names or () if name not in known]
     if unknown:
         raise ConfigError(f"--only {unknown[0]}: no such claim; known: {', '.join(known)}")
-    return (
-        [claim for claim in TRAINED if names is None or claim.name in names],
-        [name for name in shipped.CLAIMS if names is None or name in names],
-    )
+    wanted = known if names is None else names
+    by_name = {claim.name: claim for claim in TRAINED}
+    return [by_name[name] for name in wanted if name in by_name], [name for name in wanted if name in shipped.CLAIMS]
 
 
 def make_runs(claims: Sequence[Claim], seeds: int, work: Path, size: Size = FULL) -> None:
-    """Make the runs of the claims that are not there, the first seed of all before the second."""
+    """Make the runs of the claims that are not there."""
     missing = pending(variants_of(claims), seeds, work, size)
     for number, (name, variant, seed) in enumerate(missing, start=1):
         started = time.monotonic()
@@ -81,12 +80,13 @@ def main(words: Sequence[str] | None = None, size: Size = FULL) -> None:
     options = parse(parser, words)
     started = Start()
     trained, of_models = chosen(options.only)
+    work = options.work.resolve()
     models = Models(options.rsis, options.ris, options.images)
     if not options.collect:
         if of_models:
-            measure_models(options.work, models)
-        make_runs(trained, options.seeds, options.work, size)
-    save("claims", conclusions(options.seeds, options.work, models, size), started, options.json)
+            measure_models(work, models)
+        make_runs(trained, options.seeds, work, size)
+    save("claims", conclusions(options.seeds, work, models, size), started, options.json)
 
 
 if __name__ == "__main__":

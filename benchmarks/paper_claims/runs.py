@@ -131,10 +131,10 @@ def measure_run(folder: Path, variant: Variant, size: Size) -> dict[str, Any]:
 def pending(
     variants: Sequence[tuple[str, Variant]], seeds: int, work: Path, size: Size = FULL
 ) -> list[tuple[str, Variant, int]]:
-    """Name, variant and seed of the runs that are not done, in the order given; a seed of all before the next seed."""
+    """Name, variant and seed of the runs that are not done, in the order given; all seeds of a variant before the next variant."""
     return [
         (name, variant, seed)
-        for seed in range(seeds)
         for name, variant in variants
+        for seed in range(seeds)
         if known(variant, seed, work, size) is None
     ]

@@ -81,8 +81,8 @@ def leaves(*settings: str) -> Variant:
 
 DEEPEST = "in images of 64 pixels the deepest level has 2 x 2 cells, in the paper's of 256 pixels 8 x 8"
 CURRICULUM = ("stages.0.curriculum.start=2", "stages.0.curriculum.patience=1")
-LONGER = ("stages.0.iterations=800", "stages.1.iterations=200")
-AT_ONCE = ("stages.0.weights.stop=0.5",)
+LONGER = ("stages.0.iterations=400", "stages.1.iterations=400", "stages.2.iterations=200")
+AT_ONCE = ("stages.0.weights.stop=0.5", "stages.1.weights.stop=0.5")
 TABLE_5 = "RSIS Sec. 4.6, Table 5"
 
 CLAIMS: tuple[Claim, ...] = (

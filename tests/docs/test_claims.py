@@ -18,6 +18,7 @@ TINY = (
     "model.config.width=8",
     "stages.0.iterations=1",
     "stages.1.iterations=1",
+    "stages.2.iterations=1",
     "runtime.batch_size=2",
     "data.num_validation=2",
     "runtime.precision=32-true",
