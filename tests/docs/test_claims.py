@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from seriatim.core.instances import Instances
 from seriatim.data.samples import Sample
+from seriatim.inference.model_folder import ModelDescription
+from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
+from seriatim.models.guidance import DenseMaps, prepare
+from seriatim.models.guidance_training import dense_targets
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -240,3 +245,27 @@ def test_the_tables_of_models_show_reliability_counts_and_order():
     assert tables.counts(numbers)[2].startswith("| RSIS | 0 to 9 | 5 | 0 | 0 | 5 | 0 |")
     assert any("bottom to top" in line and "-0.700" in line for line in tables.order(numbers))
     assert any("activation of f0 | 0.100 | -0.500" in line for line in tables.order(numbers))
+
+
+def test_votes_alone_make_a_mask_of_the_cells_that_vote_for_one_centre(monkeypatch):
+    from types import SimpleNamespace
+
+    from paper_claims.measures import find_by_votes
+
+    labels = np.zeros((16, 16), dtype=np.int32)
+    labels[2:6, 2:6], labels[9:15, 9:15] = 1, 2
+    network = catalogue.build(
+        "rsis",
+        {"encoder": "test_resnet", "width": 8, "extensions": {"pyramid_channels": 8}, "guidance": {}},
+        seed=0,
+    )
+    truth = dense_targets(torch.from_numpy(labels)[None].long())
+    sure = torch.where(truth.foreground > 0, 9.0, -9.0)
+    maps = DenseMaps(sure, torch.logit(truth.seeds.clamp(0.01, 0.99)), truth.offsets, truth.log2_diameters)
+    memory = SimpleNamespace(guidance=prepare(maps, [(16, 16)], (16, 16)))
+    monkeypatch.setattr(network, "encode", lambda images: memory)
+    description = ModelDescription.parse({"model": {"name": "rsis", "config": {}}})
+    sample = Sample.of_one_class("a", np.zeros((3, 16, 16), dtype=np.float32), labels)
+    found = find_by_votes(Predictor(network, description), sample)
+    assert sorted(one.area for one in found) == [16, 36]
+    assert ((found.label_map() > 0) == (labels > 0)).all()
