@@ -1,7 +1,6 @@
 """The tables of `docs/claims.md` from the result file of `claims.py`."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from cells import Numbers, fixed, markdown
 
@@ -116,11 +115,12 @@ def _differences(claim: Numbers) -> Iterator[tuple[str, str]]:
 
 def _arms(found: Numbers) -> list[str]:
     """A line for each arm of each claim that is measured."""
-    rows = [
-        [f"`{name}`", arm, claim["images"], str(claim["seeds"]), *_scores(scores)]
-        for name, claim in found.items()
-        for arm, scores in claim.get("arms", {}).items()
-    ]
+    rows = []
+    for name, claim in found.items():
+        first = f"`{name}`"
+        for arm, scores in claim.get("arms", {}).items():
+            rows.append([first, arm, claim["images"], str(claim["seeds"]), *_scores(scores, arm.endswith("proposals"))])
+            first = ""
     return markdown(["claim", "variant / condition", "images", "seeds", *_columns()], rows) if rows else []
 
 
@@ -128,10 +128,10 @@ def _columns() -> list[str]:
     return [*(name for name, _ in SCORES), "objects predicted / true, means", "|DiC|"]
 
 
-def _scores(scores: Numbers) -> Sequence[str]:
-    counted: dict[str, Any] = dict(scores)
+def _scores(scores: Numbers, only_recall: bool = False) -> Sequence[str]:
+    """The cells of an arm; proposals are judged by their recall alone, since most are meant to be wrong."""
     return [
-        *(fixed(counted[name], digits) for name, digits in SCORES),
-        f"{counted['predicted']:.2f} / {counted['true']:.2f}",
-        fixed(-counted["-|DiC|"] + 0.0, 2),
+        *("-" if only_recall and name != "recall" else fixed(scores[name], digits) for name, digits in SCORES),
+        f"{scores['predicted']:.2f} / {scores['true']:.2f}",
+        "-" if only_recall else fixed(-scores["-|DiC|"] + 0.0, 2),
     ]

@@ -277,7 +277,7 @@ def variants_of(claims: Sequence[Claim]) -> list[tuple[str, Variant]]:
 
 
 def conclude(claim: Claim, seeds: int, work: Path, size: Size = FULL) -> dict[str, Any]:
-    """What the runs of a claim say: the table of its variants, the comparisons with their intervals, and the verdict.
+    """What the runs of a claim say: the scores of its arms, the comparisons with their intervals, and the verdict.
 
     Args:
         claim: see `Claim`.
@@ -294,13 +294,19 @@ def conclude(claim: Claim, seeds: int, work: Path, size: Size = FULL) -> dict[st
     if num_done < seeds * len(runs):
         return {**facts, "verdict": "not measured", "runs_done": num_done, "runs_needed": seeds * len(runs)}
     comparisons = [compare(one, runs) for one in claim.comparisons]
+    named = {arm for one in claim.comparisons for arm in (one.first, one.second)}
     return {
         **facts,
         "verdict": combine([one["verdict"] for one in comparisons]),
         "images": claim_images(claim),
         "seeds": seeds,
         "comparisons": comparisons,
-        "arms": {arm: scores for name, of_seeds in runs.items() for arm, scores in arms_of(name, of_seeds).items()},
+        "arms": {
+            arm: scores
+            for name, of_seeds in runs.items()
+            for arm, scores in arms_of(name, of_seeds).items()
+            if arm in named or arm in (name, f"{name} / {TRUE_COUNT}")
+        },
         "runs": {
             name: {key: [one[key] for one in of_seeds] for key in ("iterations", "seconds", "commit")}
             for name, of_seeds in runs.items()
