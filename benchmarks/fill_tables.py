@@ -13,9 +13,11 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+from cells import Numbers, fixed, markdown
+from paper_claims import tables as claims
 
 from seriatim.core.files import write_atomically
 from seriatim.evaluation.score_table import headline_rows
@@ -26,9 +28,6 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 NOT_MEASURED = "Not measured.\n"
-
-Numbers = Mapping[str, Any]
-"""The content of a result file."""
 
 
 def pages() -> list[Path]:
@@ -68,18 +67,6 @@ def source_line(file: str, facts: Numbers) -> str:
     commit = facts["commit"] + (" with changes" if facts["tree_differs"] else "")
     threads = {None: "", 1: ", 1 thread"}.get(facts["torch_threads"], f", {facts['torch_threads']} threads")
     return f"`{facts['command']}`, commit {commit}, {facts['processor']}{threads} (`{file}`)."
-
-
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table.
-
-    >>> markdown(["a", "|b|"], [["1", "2"]])
-    ['| a | \\\\|b\\\\| |', '|---|---|', '| 1 | 2 |']
-    """
-    lines = [columns, *rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    head, *rest = (f"| {' | '.join(line)} |" for line in cells)
-    return [head, "|" + "---|" * len(columns), *rest]
 
 
 Column = tuple[str, str, str, int]
@@ -134,11 +121,6 @@ def scores_table(numbers: Numbers, name: str, columns: Sequence[Column]) -> list
         ]
         rows.append(["95 % interval", *intervals, "", ""])
     return markdown(["model", *(title for title, *_ in columns), "objects predicted / true", "images a second"], rows)
-
-
-def fixed(value: float | None, digits: int) -> str:
-    """The number with this many digits behind the point, or a dash."""
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def zoo_summary(numbers: Numbers) -> list[str]:
@@ -404,6 +386,14 @@ TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "kill_resume": kill_resume,
     "recurrence": lambda numbers: recurrence(numbers, ("leaves", "nuclei", "scenes")),
     "recurrence_leaves": lambda numbers: recurrence(numbers, ("leaves",)),
+    "claims": claims.claims,
+    "claims_trainings": claims.trainings,
+    "claims_guidance": claims.guidance,
+    "claims_guidance_trainings": claims.guidance_trainings,
+    "claims_models": claims.models,
+    "claims_reliability": claims.reliability,
+    "claims_counts": claims.counts,
+    "claims_order": claims.order,
 }
 """Name -> the lines of the table; none where the result file lacks its numbers."""
 

@@ -31,7 +31,6 @@ MODELS = {
     "nuclei-ris": "nuclei",
     "leaves": "rosettes",
     "leaves-ris": "rosettes",
-    "leaves-rsis-plain": "rosettes",
     "leaves-ris-plain": "rosettes",
     "scenes": "scenes",
 }

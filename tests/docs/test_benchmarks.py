@@ -10,7 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
-NO_MEASUREMENT = ("fill_tables.py", "measuring.py")
+NO_MEASUREMENT = ("cells.py", "fill_tables.py", "measuring.py")
+
+
+def forget_benchmarks():
+    """Let the modules beside the scripts be imported anew."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(ROOT / "benchmarks")):
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -18,8 +25,7 @@ def script(monkeypatch):
     """Gives the names of a script without running its `main`."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield lambda name: runpy.run_path(str(ROOT / "benchmarks" / name), run_name="benchmark")
-    for shared in ("measuring", "zoo_scores"):
-        sys.modules.pop(shared, None)
+    forget_benchmarks()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -20,7 +20,9 @@ FACTS = {
 
 @pytest.fixture(scope="module")
 def tables():
-    return runpy.run_path(str(ROOT / "benchmarks" / "fill_tables.py"), run_name="fill_tables")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield runpy.run_path(str(ROOT / "benchmarks" / "fill_tables.py"), run_name="fill_tables")
 
 
 def test_every_table_is_what_the_result_files_say(tables):

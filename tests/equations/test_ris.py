@@ -271,6 +271,45 @@ def test_under_the_curriculum_the_best_of_the_objects_are_taken_and_every_step_i
     assert terms["confidence"].item() == pytest.approx(-(math.log(0.9) + math.log(0.6)), rel=1e-9)
 
 
+# --- Sec. 5: what was tried ---------------------------------------------------------------------------------------------------
+
+
+def test_section_5_log_likelihood_in_place_of_the_iou_is_matched_and_summed_like_it():
+    def likelihood(probs, mask):
+        return sum(math.log(p if g else 1 - p) for p, g in zip(probs, mask, strict=True)) / len(mask)
+
+    truths = [(LABELS.flatten() == number).tolist() for number in (1, 2)]
+    orders = itertools.permutations(range(2))
+    best = max(sum(likelihood(PROBS[step], truths[one]) for step, one in enumerate(order)) for order in orders)
+    terms = terms_of(output_of(PROBS, SCORES), similarity="log_likelihood")
+    assert terms["mask"].item() == pytest.approx(-best, abs=1e-9)
+    assert terms["confidence"].item() == terms_of(output_of(PROBS, SCORES))["confidence"].item()
+
+
+@torch.no_grad()
+def test_section_5_the_sum_of_the_masks_so_far_is_a_further_input_of_the_first_layer():
+    torch.manual_seed(2)
+    width = 4
+    network = RIS(RISConfig(channels=width, stride=4, depth=1, feed_back_masks=True)).double()
+    images = torch.rand(1, 3, 12, 16, dtype=torch.float64)
+    b = network.encoder(images)[0].numpy()
+    layer = network.convlstms[0]
+    of_b, bias = layer.constant.weight.numpy(), layer.constant.bias.numpy()
+    of_masks, of_h = layer.changing.weight[:, :1].numpy(), layer.changing.weight[:, 1:].numpy()
+    h = c = np.zeros_like(b)
+    mask_sum = np.zeros((1, *b.shape[1:]))
+    memory = network.encode(images)
+    state = network.initial_state(memory, 1)
+    for _ in range(3):
+        output, state = network.step(memory, state)
+        gates = convolve(b, of_b, bias) + convolve(mask_sum, of_masks, 0 * bias) + convolve(h, of_h, 0 * bias)
+        i, f, o, g = np.split(gates, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        np.testing.assert_allclose(state.cells[0].hidden[0].numpy(), h, rtol=0, atol=1e-6)
+        mask_sum = mask_sum + sigmoid(output.inhibited_logits.numpy())
+
+
 # --- Algorithm 1: the gradient ------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "nuclei"
 
 
 @pytest.mark.parametrize(
-    "name", ["leaves", "leaves-ris", "leaves-ris-plain", "leaves-rsis-plain", "nuclei", "nuclei-ris", "scenes"]
+    "name", ["leaves", "leaves-ris", "leaves-ris-plain", "nuclei", "nuclei-ris", "scenes"]
 )
 def test_a_model_is_small_and_its_card_names_data_scores_and_limits(name):
     assert name in zoo_names()

@@ -1,9 +1,10 @@
-"""Which target each step stands for, and the soft IoU with it: by the Hungarian assignment (RSIS Sec. 3.3, RIS Sec. 3.3), or as given.
+"""Which target each step stands for, and the cost of its mask with it, as a rule the soft IoU: by the Hungarian assignment (RSIS Sec. 3.3, RIS Sec. 3.3), or as given.
 
 The network chooses its order; the assignment sorts the truth accordingly. It is made over the first min(n, T) steps of an image with n objects and
 T steps.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ class MatchedSteps(NamedTuple):
     targets: Int[Tensor, "batch steps"]
     """The object that a step stands for, from 0; -1 for none."""
     costs: Float[Tensor, "batch steps"]
-    """Soft IoU cost (RSIS eq. 3) of the step's mask with that object; without meaning where there is none."""
+    """Of the step's mask with that object, as a rule soft IoU (RSIS eq. 3); without meaning where there is none."""
     present: Bool[Tensor, "batch steps"]
     """Whether the step is to say that it holds an object."""
     counted: Bool[Tensor, "batch steps"]
@@ -41,8 +42,9 @@ def match_steps(
     num_targets: Int[Tensor, " batch"],
     steps_after: int,
     max_matched: int | None = None,
+    pair_costs: Callable[[Tensor, Tensor], Tensor] = soft_iou_costs,
 ) -> MatchedSteps:
-    """The steps with their targets by the Hungarian assignment of soft IoU.
+    """The steps with their targets by the Hungarian assignment.
 
     Args:
         mask_probs: of a whole sequence.
@@ -50,12 +52,13 @@ def match_steps(
         num_targets: objects of each image.
         steps_after: steps behind the last object that count as steps without an object.
         max_matched: steps that are matched at most, from the first; None for all.
+        pair_costs: from (batch, steps, pixels) and (batch, instances, pixels) to the cost of every pair.
     """
     probs = _counted_pixels(mask_probs, labels)
     count = int(num_targets.max())
     numbers = torch.arange(1, count + 1, device=labels.device)
     masks = (labels.flatten(1)[:, None] == numbers[None, :, None]).to(probs.dtype)
-    table = soft_iou_costs(probs, masks)
+    table = pair_costs(probs, masks)
     targets = hungarian(table, num_targets, max_matched)
     costs = table.gather(2, targets.clamp(min=0)[:, :, None])[:, :, 0] if count else probs.sum(dim=-1)
     present, _ = first_steps(num_targets, probs.shape[1])

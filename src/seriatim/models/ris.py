@@ -9,7 +9,8 @@ Original here: the code. Weights: trained by this project's recipes (`zoo/`), or
     Sec. 4.1    a step is an object if s_t >= 0.5, a pixel is of it if its probability is        `sequential.decide`
 
 What B adds to the gates of the first ConvLSTM is the same at every step and computed in `encode`. Where the released code differs, its
-behaviour is an option of `RISConfig`. What is not in the paper: the pyramid as network, and the optional guidance.
+behaviour is an option of `RISConfig`; so is what Sec. 5 says was tried, `feed_back_masks` and `similarity`. What is not in the paper: the
+pyramid as network, and the optional guidance.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from seriatim.core.batch import OUTSIDE, Batch
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance
+from seriatim.losses.log_likelihood import log_likelihood_costs
 from seriatim.losses.matching import match_steps, reduce_steps, steps_of_targets
+from seriatim.losses.soft_iou import soft_iou_costs
 from seriatim.losses.stopping import stop_costs
 from seriatim.models import guidance, sequential
 from seriatim.models.guidance_training import dense_losses
@@ -68,6 +71,8 @@ class RISConfig(sequential.SequentialConfig):
     """Kernel size of the gates: 3 (leaves) or 1 (people)."""
     initial_threshold: float = 1.0
     """b of the spatial inhibition at the start of the training."""
+    feed_back_masks: bool = False
+    """Give the first ConvLSTM the sum of the masks so far as a further input; Sec. 5: tried, and not better."""
 
 
 # From here to `objective`, declarations and heads resemble those of rsis.py: each file is complete, so that it reads as its paper.
@@ -82,6 +87,8 @@ class RISObjectiveConfig(Config):
     """Weight of the dense maps of the guidance."""
     reduction: Literal["sum", "mean"] = "sum"
     """Over the matched pairs and steps of an image: the paper sums."""
+    similarity: Literal["iou", "log_likelihood"] = "iou"
+    """f of eq. 3: the IoU (the paper), or the log-likelihood of the mask, a mean over the pixels; Sec. 5: tried, and not better."""
 
 
 class Memory(NamedTuple):
@@ -105,10 +112,11 @@ class Memory(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step hands to the next: a state a ConvLSTM, and with guidance what has been taken."""
+    """What a step hands to the next: a state a ConvLSTM, with guidance what has been taken, and with `feed_back_masks` the sum of the masks."""
 
     cells: list[ConvLSTMState]
     occupancy: Float[Tensor, "batch map_height map_width"] | None
+    mask_sum: Float[Tensor, "batch map_height map_width"] | None = None
 
 
 class StepOutput(NamedTuple):
@@ -164,7 +172,7 @@ class RIS(sequential.SequentialModel[RISConfig]):
         guides = guidance.NUM_CHANNELS * guided
         self.convlstms = nn.ModuleList()
         for layer in range(config.depth):
-            changing = (config.channels if layer else 0) + guides
+            changing = (config.channels if layer else int(config.feed_back_masks)) + guides
             constant = 0 if layer else config.channels + guidance.NUM_MAPS * guided
             self.convlstms.append(ConvLSTM(changing, constant, config.channels, config.kernel_size))
         for convlstm in self.convlstms:
@@ -218,7 +226,9 @@ class RIS(sequential.SequentialModel[RISConfig]):
             convlstm.initial_state(batch, height, width, memory.constant_gates[0])  # pyright: ignore[reportCallIssue]
             for convlstm in self.convlstms
         ]
-        return State(cells, None if memory.guidance is None else torch.zeros_like(memory.guidance.seed_probs))
+        occupancy = None if memory.guidance is None else torch.zeros_like(memory.guidance.seed_probs)
+        mask_sum = cells[0].hidden.new_zeros(batch, height, width) if self.config.feed_back_masks else None
+        return State(cells, occupancy, mask_sum)
 
     def step(self, memory: Memory, state: State, cell: Int[Tensor, " batch"] | None = None) -> tuple[StepOutput, State]:
         """One instance: eq. 1 layer by layer, then r(h_t) of Sec. 3.2.
@@ -232,6 +242,8 @@ class RIS(sequential.SequentialModel[RISConfig]):
         cells: list[ConvLSTMState] = []
         for layer, convlstm in enumerate(self.convlstms):
             changing = cells[-1].hidden if layer else None
+            if state.mask_sum is not None and not layer:
+                changing = state.mask_sum[:, None]
             if look is not None:
                 changing = look.join(changing, 0, state.cells[layer].hidden.dtype)
             cells.append(convlstm(changing, memory.constant_gates[layer], state.cells[layer]))
@@ -248,7 +260,10 @@ class RIS(sequential.SequentialModel[RISConfig]):
         occupancy = None if look is None else look.occupied_after(inhibition.inhibited_logits, confidence_logits)
         seed_left = torch.ones_like(confidence_logits, dtype=torch.float32) if look is None else look.seed_left
         output = StepOutput(mask_probs, confidence_logits, seed_left, inhibition.response, inhibition.inhibited_logits)
-        return output, State(cells, occupancy)
+        mask_sum = state.mask_sum
+        if mask_sum is not None:
+            mask_sum = mask_sum + inhibition.inhibited_logits.sigmoid().to(mask_sum.dtype)
+        return output, State(cells, occupancy, mask_sum)
 
     def losses(
         self, batch: Batch, weights: RISObjectiveConfig, context: TrainingContext
@@ -287,7 +302,7 @@ def objective(
     num_targets: Int[Tensor, " batch"],
     weights: RISObjectiveConfig,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The weighted terms of eq. 5, each a mean over the images; `mask` is the negative sum of the matched IoUs.
+    """The weighted terms of eq. 5, each a mean over the images; `mask` is the negative sum of the matched IoUs, or log-likelihoods.
 
     An image with n objects counts its first n + 2 steps. The matching is over its first min(n, steps) steps (Sec. 3.3), and gradients pass
     through the matched pairs alone, as Algorithm 1 has it.
@@ -297,15 +312,23 @@ def objective(
         labels: 0 background, 1..N, negative to ignore.
         num_targets: objects of every image.
         weights: of the terms.
+
+    Raises:
+        ConfigError: if a teacher led the sequence and the similarity is not the IoU.
     """
-    steps = (
-        match_steps(output.mask_probs, labels, num_targets, steps_after=2)
-        if output.targets is None or output.counted is None
-        else steps_of_targets(output.mask_probs, labels, output.targets, output.counted)
-    )
-    negative_ious = reduce_steps(steps.costs - 1, steps.matched, weights.reduction)
+    is_iou = weights.similarity == "iou"
+    if output.targets is None or output.counted is None:
+        costs = soft_iou_costs if is_iou else log_likelihood_costs
+        steps = match_steps(output.mask_probs, labels, num_targets, steps_after=2, pair_costs=costs)
+    elif is_iou:
+        steps = steps_of_targets(output.mask_probs, labels, output.targets, output.counted)
+    else:
+        raise ConfigError(
+            "similarity: with guidance expected iou, got log_likelihood, which is for the Hungarian matching"
+        )
+    negative_similarities = reduce_steps(steps.costs - float(is_iou), steps.matched, weights.reduction)
     confidence = reduce_steps(stop_costs(output.confidence_logits, steps.present), steps.counted, weights.reduction)
-    terms = {"mask": weights.mask * negative_ious, "confidence": weights.confidence * confidence}
+    terms = {"mask": weights.mask * negative_similarities, "confidence": weights.confidence * confidence}
     if weights.maps and output.maps is not None:
         terms |= {name: weights.maps * cost for name, cost in dense_losses(output.maps, labels).items()}
     return terms

@@ -3,7 +3,8 @@ import itertools
 import pytest
 import torch
 
-from seriatim.losses.matching import hungarian
+from seriatim.losses.matching import hungarian, match_steps
+from seriatim.losses.soft_iou import soft_iou_costs
 
 
 def total(costs, assignment):
@@ -41,3 +42,14 @@ def test_costs_that_are_no_numbers_do_not_stop_the_assignment():
 def test_no_gradient_is_needed():
     costs = torch.rand(1, 2, 2, requires_grad=True)
     assert not hungarian(costs, torch.tensor([2])).requires_grad
+
+
+def test_pairs_are_matched_by_the_costs_that_are_asked_for():
+    probs = torch.tensor([[[[0.9, 0.1, 0.1]], [[0.2, 0.6, 0.6]]]])
+    labels = torch.tensor([[[1, 2, 2]]])
+    usual = match_steps(probs, labels, torch.tensor([2]), 1)
+    other = match_steps(
+        probs, labels, torch.tensor([2]), 1, pair_costs=lambda preds, masks: -soft_iou_costs(preds, masks)
+    )
+    assert (usual.targets.tolist(), other.targets.tolist()) == ([[0, 1]], [[1, 0]])
+    assert other.costs[0, 0] == -soft_iou_costs(probs.flatten(2), torch.tensor([[[0.0, 1.0, 1.0]]]))[0, 0, 0]

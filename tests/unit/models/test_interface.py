@@ -55,6 +55,7 @@ CASES = {
         {"channels": 8, "subsampling": "bilinear", "input_channels": 1, "depth": 1, "kernel_size": 1},
     ),
     "ris, three layers": ("ris", {"channels": 8, "input_channels": 4, "depth": 3}),
+    "ris, masks fed back": ("ris", {"channels": 8, "stride": 4, "feed_back_masks": True}),
     "ris, guided": (
         "ris",
         {"fcn": "pyramid", "encoder": "test_resnet", "encoder_depth": 3, "channels": 8, "guidance": {}},

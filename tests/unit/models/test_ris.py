@@ -131,7 +131,11 @@ def test_images_of_1_3_and_4_channels_are_taken_and_others_refused(channels):
         network(torch.rand(1, 2, 13, 22), 1)
 
 
-@pytest.mark.parametrize("settings", [TINY, {**TINY, "depth": 1}, GUIDED], ids=["two layers", "one layer", "guided"])
+@pytest.mark.parametrize(
+    "settings",
+    [TINY, {**TINY, "depth": 1}, {**TINY, "feed_back_masks": True}, GUIDED],
+    ids=["two layers", "one layer", "masks fed back", "guided"],
+)
 @torch.no_grad()
 def test_some_images_of_a_batch_go_on_as_they_would_have(settings):
     torch.manual_seed(0)
@@ -245,6 +249,20 @@ def test_with_guidance_the_dense_maps_are_trained_too_and_the_targets_are_the_te
     torch.stack(list(terms.values())).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     assert network.dense_head.layers[3].weight.grad.abs().sum() > 0
+
+
+def test_a_guided_model_refuses_the_log_likelihood_since_its_teacher_matches():
+    network = RIS(RISConfig.parse(GUIDED))
+    labels, classes = labels_of([1])
+    batch = Batch(torch.rand(1, 3, 32, 40), labels, classes)
+    weights = RISObjectiveConfig(similarity="log_likelihood")
+    with pytest.raises(ConfigError, match="similarity: with guidance expected iou"):
+        network.losses(batch, weights, TrainingContext(torch.Generator().manual_seed(0)))
+
+
+def test_what_the_paper_tried_in_section_5_is_off():
+    assert not RISConfig().feed_back_masks
+    assert RISObjectiveConfig().similarity == "iou"
 
 
 def test_the_catalogue_holds_it():
