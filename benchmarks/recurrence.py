@@ -1,9 +1,10 @@
 """Which zoo models are recurrent: scores and counts with the state, the canvas or the stop taken away at every step (`analysis/recurrence.py`).
 
-    python benchmarks/recurrence.py --data folder:PATH/TO/nuclei
+    python benchmarks/recurrence.py --sets leaves scenes --limit 24       4 minutes
+    python benchmarks/recurrence.py --data folder:PATH/TO/nuclei          with the nuclei over 30: a tile without its canvas runs to its last step
 
 The images are those of `zoo_scores.py`, at most 64 of a set. Every condition is compared with the undisturbed model image by image, with a
-bootstrap interval of the change. About 25 minutes with one thread; `--sets` chooses.
+bootstrap interval of the change. Minutes are for one thread.
 """
 
 from typing import Any
