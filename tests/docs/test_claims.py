@@ -195,7 +195,7 @@ def judged(rsis, ris):
     from paper_claims import shipped
 
     rows = {"rsis": rsis, "ris": ris}
-    return {name: shipped.conclude_one(*claim, rows)["verdict"] for name, claim in shipped.CLAIMS.items()}
+    return {name: shipped.conclude_one(claim, rows)["verdict"] for name, claim in shipped.CLAIMS.items()}
 
 
 def test_models_that_do_what_the_papers_say_pass_every_claim():
@@ -221,7 +221,7 @@ def test_a_model_that_finds_too_little_decides_nothing_about_its_order():
     rsis = [plant(true, 0, 0.0, 0.0, 0.0, 0.3) for true in range(5, 20)]
     for one in rsis:
         del one["levels"], one["order"]
-    found = shipped.conclude_one(*shipped.CLAIMS["order-deepest-most"], {"rsis": rsis, "ris": rsis})
+    found = shipped.conclude_one(shipped.CLAIMS["order-deepest-most"], {"rsis": rsis, "ris": rsis})
     assert (found["verdict"], found["comparisons"]) == ("undecided", [])
     assert "too little found" in "\n".join(tables.claims({"claims": {"a": found}}))
 
