@@ -13,6 +13,7 @@ and scoring are not part of the speed. About 13 minutes with one thread; `--sets
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,10 +128,21 @@ def score(name: str, source: Source, system: System) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = make_parser(__doc__, data="the nuclei images; needed for the set nuclei")
+def measure_sets(
+    what: str, description: str | None, limit: int, measure_one: Callable[[str, Source], Any], **facts: Any
+) -> None:
+    """Read the options of a call, measure the sets that it chooses, and write the result file.
+
+    Args:
+        what: first part of the file's name.
+        description: docstring of the script.
+        limit: default of --limit.
+        measure_one: gives the result of a set from its name and images.
+        facts: that stand beside the sets in the file.
+    """
+    parser = make_parser(description, data="the nuclei images; needed for the set nuclei")
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=list(SETS), metavar="SET")
-    parser.add_argument("--limit", type=int, default=1000, metavar="N", help="take the first N images of each set")
+    parser.add_argument("--limit", type=int, default=limit, metavar="N", help="first images of a set (%(default)s)")
     options = parse(parser)
     if "nuclei" in options.sets and options.data is None:
         parser.error("the set nuclei needs --data KIND:PATH; or choose others with --sets leaves scenes")
@@ -138,9 +150,13 @@ def main() -> None:
     sets = {}
     for name in options.sets:
         source = test_images(name, options.data)
-        sets[name] = measure(name, Subset(source, range(min(options.limit, len(source)))))
+        sets[name] = measure_one(name, Subset(source, range(min(options.limit, len(source)))))
         print(name, "done", flush=True)
-    save("zoo_scores", {"bootstrap": {"resamples": NUM_RESAMPLES, "seed": 0}, "sets": sets}, started, options.json)
+    save(what, {**facts, "sets": sets}, started, options.json)
+
+
+def main() -> None:
+    measure_sets("zoo_scores", __doc__, 1000, measure, bootstrap={"resamples": NUM_RESAMPLES, "seed": 0})
 
 
 if __name__ == "__main__":

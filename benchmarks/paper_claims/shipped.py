@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from paper_claims.measures import MEASURES
@@ -228,15 +228,34 @@ def levels_of(rows: Rows) -> list[str]:
 Test = Callable[[Rows, Rows], list[Finding]]
 """From what was measured of RSIS and of RIS to the findings that decide; none where the models found too little."""
 
-CLAIMS: dict[str, tuple[str, str, Test]] = {
-    "crf-raises-sbd": (
+
+class ModelClaim(NamedTuple):
+    """A claim about models that are trained already.
+
+    Attributes:
+        source: the paper's section and table.
+        says: what it claims.
+        needs: the models that decide, of `rsis` and `ris`.
+        test: gives the findings; a model that the claim does not need may have no rows.
+    """
+
+    source: str
+    says: str
+    needs: tuple[str, ...]
+    test: Test
+
+
+CLAIMS: dict[str, ModelClaim] = {
+    "crf-raises-sbd": ModelClaim(
         "RIS Sec. 4.3, Table 2",
         "the CRF raises SBD (56.8 to 66.6)",
+        ("ris",),
         lambda rsis, ris: [paired("RIS+CRF - RIS", "SBD", of(ris, "CRF", "SBD") - of(ris, "undisturbed", "SBD"))],
     ),
-    "crf-keeps-count": (
+    "crf-keeps-count": ModelClaim(
         "RIS Sec. 4.3, Table 2",
         "the CRF leaves the count as it is (|DiC| 1.1 and 1.1)",
+        ("ris",),
         lambda rsis, ris: [
             paired(
                 "RIS+CRF - RIS",
@@ -247,81 +266,91 @@ CLAIMS: dict[str, tuple[str, str, Test]] = {
             )
         ],
     ),
-    "rsis-above-ris": (
+    "rsis-above-ris": ModelClaim(
         "RSIS Sec. 4.3, Table 1",
         "RSIS outperforms RIS on leaves (SBD 70.6, RIS+CRF 66.6)",
+        ("rsis", "ris"),
         lambda rsis, ris: [
             paired("RSIS - RIS", "SBD", of(rsis, "undisturbed", "SBD") - of(ris, "undisturbed", "SBD")),
             paired("RSIS - RIS+CRF", "SBD", of(rsis, "undisturbed", "SBD") - of(ris, "CRF", "SBD")),
         ],
     ),
-    "stop-rsis": (
+    "stop-rsis": ModelClaim(
         "RSIS Sec. 3.2, 5",
         "the stop signal ends the sequence once all objects have been found",
+        ("rsis",),
         lambda rsis, ris: stop_counts("RSIS", rsis),
     ),
-    "stop-ris": (
+    "stop-ris": ModelClaim(
         "RIS Sec. 3.3, 4.3",
         "the network learns when to stop, and so counts",
+        ("ris",),
         lambda rsis, ris: stop_counts("RIS", ris),
     ),
-    "saturated": (
+    "saturated": ModelClaim(
         "RIS Sec. 4.1",
         "the predicted pixel values are usually saturated",
+        ("ris",),
         lambda rsis, ris: saturation("RIS", ris),
     ),
-    "contested-rare": (
+    "contested-rare": ModelClaim(
         "RIS Sec. 4.1",
         "it is uncommon that a pixel is assigned to several instances",
+        ("ris",),
         lambda rsis, ris: contested("RIS", ris),
     ),
-    "recurrent-rsis": (
+    "recurrent-rsis": ModelClaim(
         "RSIS Sec. 1, 3.2",
         "predictions depend on what has been found, which the state keeps: without it, less than half of SBD is left",
+        ("rsis",),
         lambda rsis, ris: zeroed("RSIS", rsis),
     ),
-    "recurrent-ris": (
+    "recurrent-ris": ModelClaim(
         "RIS Sec. 3.1, 5",
         "the recurrent structure tracks what has been visited: without its state, less than half of SBD is left",
+        ("ris",),
         lambda rsis, ris: zeroed("RIS", ris),
     ),
-    "order-pattern": (
+    "order-pattern": ModelClaim(
         "RSIS Sec. 4.7, Table 6",
         "the model follows a consistent pattern (CVPPP: top to bottom, 0.72)",
+        ("rsis",),
         lambda rsis, ris: strongest_order("RSIS", rsis),
     ),
-    "order-in-encoder": (
+    "order-in-encoder": ModelClaim(
         "RSIS Sec. 4.7, Table 7",
         "the order correlates more with the deepest features after training than before (CVPPP: 0.15 to 0.41)",
+        ("rsis",),
         lambda rsis, ris: deepest_activations("RSIS", rsis),
     ),
-    "order-deepest-most": (
+    "order-deepest-most": ModelClaim(
         "RSIS Sec. 4.7, Table 7",
         "the order correlates most with the last block of the encoder",
+        ("rsis",),
         lambda rsis, ris: deepest_most("RSIS", rsis),
     ),
 }
-"""Name -> source, sentence, and the findings that decide."""
+"""Name -> claim."""
 
 
 def conclude(work: Path, models: Models) -> dict[str, Any]:
     """Claim -> what was found and the verdict."""
     rows = rows_of(work, models)
-    return {name: conclude_one(*claim, rows) for name, claim in CLAIMS.items()}
+    return {name: conclude_one(claim, rows) for name, claim in CLAIMS.items()}
 
 
-def conclude_one(source: str, says: str, test: Test, rows: Mapping[str, Rows | None]) -> dict[str, Any]:
+def conclude_one(claim: ModelClaim, rows: Mapping[str, Rows | None]) -> dict[str, Any]:
     """What a claim's findings say."""
-    facts = {"source": source, "says": says, "note": ""}
-    rsis, ris = rows["rsis"], rows["ris"]
-    if rsis is None or ris is None:
+    facts = {"source": claim.source, "says": claim.says, "note": ""}
+    needed = [rows[name] for name in claim.needs]
+    if any(one is None for one in needed):
         return {**facts, "verdict": "not measured"}
-    comparisons = [finding.as_json() for finding in test(rsis, ris)]
+    comparisons = [finding.as_json() for finding in claim.test(rows["rsis"] or [], rows["ris"] or [])]
     return {
         **facts,
         "verdict": combine([one["verdict"] for one in comparisons]) if comparisons else "undecided",
         "images": "rosettes",
-        "num_images": len(rsis),
+        "num_images": len(needed[0] or []),
         "comparisons": comparisons,
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from seriatim.core.errors import ConfigError
 from seriatim.core.instances import Instances
 from seriatim.data.samples import Sample
 from seriatim.inference.model_folder import ModelDescription
@@ -195,7 +196,7 @@ def judged(rsis, ris):
     from paper_claims import shipped
 
     rows = {"rsis": rsis, "ris": ris}
-    return {name: shipped.conclude_one(*claim, rows)["verdict"] for name, claim in shipped.CLAIMS.items()}
+    return {name: shipped.conclude_one(claim, rows)["verdict"] for name, claim in shipped.CLAIMS.items()}
 
 
 def test_models_that_do_what_the_papers_say_pass_every_claim():
@@ -221,7 +222,7 @@ def test_a_model_that_finds_too_little_decides_nothing_about_its_order():
     rsis = [plant(true, 0, 0.0, 0.0, 0.0, 0.3) for true in range(5, 20)]
     for one in rsis:
         del one["levels"], one["order"]
-    found = shipped.conclude_one(*shipped.CLAIMS["order-deepest-most"], {"rsis": rsis, "ris": rsis})
+    found = shipped.conclude_one(shipped.CLAIMS["order-deepest-most"], {"rsis": rsis, "ris": rsis})
     assert (found["verdict"], found["comparisons"]) == ("undecided", [])
     assert "too little found" in "\n".join(tables.claims({"claims": {"a": found}}))
 
@@ -232,6 +233,26 @@ def test_a_model_that_is_not_there_is_not_measured(tmp_path):
     found = shipped.conclude(tmp_path, models.Models("no-such-model", "nor-this"))
     assert {one["verdict"] for one in found.values()} == {"not measured"}
     assert tables.models({"models": shipped.tables(tmp_path, models.Models("no-such-model", "nor-this"))}) == []
+
+
+@pytest.mark.parametrize(("there", "undecidable"), [("ris", "rsis"), ("rsis", "ris")])
+def test_without_one_model_the_claims_about_the_other_alone_are_decided(there, undecidable):
+    from paper_claims import shipped
+
+    rows = [plant(true, true, 0.8, 0.1, 0.9, 0.97) for true in range(5, 20)]
+    verdicts = judged(**{there: rows, undecidable: None})
+    for name, claim in shipped.CLAIMS.items():
+        assert verdicts[name] == ("holds" if claim.needs == (there,) else "not measured"), name
+
+
+def test_a_model_that_does_not_ship_yet_is_left_out_and_a_name_that_is_wrong_is_refused(tmp_path, monkeypatch, capsys):
+    from paper_claims import models
+
+    monkeypatch.setattr(models, "measured_path", lambda *_: None)
+    models.measure_models(tmp_path, models.Models())
+    assert capsys.readouterr().out.count("does not ship") == 2
+    with pytest.raises(ConfigError, match="--ris no-such-model: no such model"):
+        models.measure_models(tmp_path, models.Models(ris="no-such-model"))
 
 
 def test_the_tables_of_models_show_reliability_counts_and_order():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_api
 
-from seriatim.analysis.order import summarise_orders
+from seriatim.analysis.order import OrderReport
 from seriatim.core.instances import Instance, Instances
 from seriatim.metrics import PROTOCOLS, Example, evaluate
 
@@ -83,7 +83,10 @@ def emitted(image):
 
 def score(name, protocol):
     if protocol == "order":
-        return summarise_orders(map(emitted, images_of(name))).as_json()
+        report = OrderReport()
+        for image in images_of(name):
+            report.add(emitted(image))
+        return report.as_json()
     return evaluate(examples_of(name), protocol=protocol)
 
 
