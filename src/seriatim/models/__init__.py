@@ -1,6 +1,6 @@
 """The four systems, one paper a file."""
 
-_NAMES = ("din", "ris", "rsis")
+_NAMES = ("din", "r2ios", "ris", "rsis")
 
 
 def names() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import torch
 
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, did_you_mean
-from seriatim.models import din, ris, rsis
+from seriatim.models import din, r2ios, ris, rsis
 from seriatim.models.interface import Model, ModelConfig
 
 
@@ -29,6 +29,7 @@ class Entry:
 
 CATALOGUE: dict[str, Entry] = {
     "din": Entry(din.DIN, din.DINConfig, din.DINObjectiveConfig),
+    "r2ios": Entry(r2ios.R2IOS, r2ios.R2IOSConfig, r2ios.R2IOSObjectiveConfig),
     "ris": Entry(ris.RIS, ris.RISConfig, ris.RISObjectiveConfig),
     "rsis": Entry(rsis.RSIS, rsis.RSISConfig, rsis.RSISObjectiveConfig),
 }

@@ -12,12 +12,16 @@ from seriatim.models import catalogue, names
 from seriatim.models.din import true_boxes
 from seriatim.models.guidance import cells_at
 from seriatim.models.interface import TrainingContext
+from seriatim.models.r2ios import R2IOS as R2IOSModel
 from seriatim.models.sequential import SequentialModel
 
 TINY = {"encoder": "test_resnet", "width": 8}
 
 DIN = {"fcn": "pyramid", "encoder": "test_resnet", "encoder_depth": 3, "pyramid_channels": 8}
 DIN |= {"templates_per_bin": 2, "training_iterations": 2, "iterations": 3}
+
+R2IOS = {"trunk": "pyramid", "encoder": "test_resnet", "encoder_depth": 4, "pyramid_channels": 8, "fc_channels": 16}
+R2IOS |= {"mask_side": 10, "mask_channels": 8, "hidden": 16, "box_side": 3}
 
 CASES = {
     "din": ("din", {**DIN, "num_classes": 3}),
@@ -27,6 +31,16 @@ CASES = {
     ),
     "din, no semantic CRF": ("din", {**DIN, "semantic_crf": None, "box_scores": "sigmoid", "input_channels": 1}),
     "din, recalibrated scores": ("din", {**DIN, "box_scores": "recalibrated", "template_side": 9}),
+    "r2ios": ("r2ios", {**R2IOS, "num_classes": 3}),
+    "r2ios, one look": (
+        "r2ios",
+        {**R2IOS, "num_refinements": 1, "rebuilding": "none", "segmentation_aware": False, "input_channels": 1},
+    ),
+    "r2ios, two trunks": (
+        "r2ios",
+        {**R2IOS, "shared_trunk": False, "rebuilding": "fully_connected", "gate": False, "input_channels": 4},
+    ),
+    "r2ios, recursive only in use": ("r2ios", {**R2IOS, "training_refinements": 1, "pooling": "max", "dropout": 0.1}),
     "rsis": ("rsis", {**TINY, "num_classes": 3}),
     "rsis, sum": ("rsis", {**TINY, "skip_mode": "sum", "widths": "release", "skip_batch_norm": True}),
     "rsis, mult": ("rsis", {**TINY, "skip_mode": "mult", "levels": 3}),
@@ -62,9 +76,12 @@ CASES = {
     ),
 }
 
+R2IOS_PARTS = {"branches", "mask_head", "refinement_head"}
 RSIS_PARTS = {"encoder", "projections", "convlstms", "mask_head", "class_head", "stop_head"}
 PREFIXES = {
     "din": {"encoder", "head", "semantic_crf", "terms", "instance_crf"},
+    "r2ios": R2IOS_PARTS,
+    "r2ios, two trunks": R2IOS_PARTS,
     "rsis": RSIS_PARTS,
     "rsis, guided": {*RSIS_PARTS, "pathway", "dense_head"},
     "ris": {"encoder", "convlstms", "inhibition", "confidence"},
@@ -83,6 +100,15 @@ NAMES = {
         *("terms.box_weight", "terms.global_weight", "terms.shape_weight", "terms.shape.templates"),
         *("instance_crf.bilateral_weight", "instance_crf.spatial_weight"),
     },
+    "r2ios": {
+        *(f"mask_head.{part}" for part in ("first.weight", "first.bias", "last.weight", "last.bias")),
+        *(f"mask_head.autoencoder.{layer}.{part}" for layer in ("encoder", "decoder") for part in ("weight", "bias")),
+        *(
+            f"refinement_head.{layer}.{part}"
+            for layer in ("fc6", "fc7", "class_head", "box_head")
+            for part in ("weight", "bias")
+        ),
+    },
     "rsis": {
         *("convlstms.1.changing.weight", "convlstms.1.constant.weight", "convlstms.1.constant.bias"),
         *("stop_head.weight", "stop_head.bias", "projections.0.weight", "projections.0.bias"),
@@ -99,15 +125,17 @@ NAMES["rsis, guided"] = NAMES["rsis"]
 CHECKED = (
     *("convlstms.1.", "stop_head", "projections.0.", "confidence.", "inhibition.", "encoder.first."),
     *("semantic_crf.", "terms.", "instance_crf."),
+    *("mask_head.", "refinement_head."),
 )
 
 WEIGHTS = {
     "din": {"instance": 1.0, "semantic": 1.0, "iou": 0.1, "unmatched": "background"},
+    "r2ios": {},
     "rsis": {"mask": 1.0, "classification": 0.1, "stop": 0.5, "maps": 1.0},
     "ris": {"mask": 1.0, "confidence": 1.0, "maps": 1.0},
 }
 
-ALWAYS = {"din": {"instance"}, "rsis": {"mask"}, "ris": {"mask", "confidence"}}
+ALWAYS = {"din": {"instance"}, "r2ios": {"classification", "location", "segmentation"}, "rsis": {"mask"}, "ris": {"mask", "confidence"}}
 """Terms of the loss that the papers' own weights ask for from the start."""
 
 
@@ -168,9 +196,8 @@ def context(num_objects=None):
 def everything_found(network):
     """The network with settings under which even untrained weights find something: most pixels of the first step, say."""
     network.eval()
-    if not isinstance(network, SequentialModel):
-        network.head[-1].bias[0] -= 5  # of the background
-        return network
+    if network.takes_boxes:
+        return everything_found_in_boxes(network)
     memory = network.encode(image_of(network, 1, (40, 56)))
     first, _ = network.step(memory, network.initial_state(memory, 1))
     changes = {"stop_threshold": 0.0, "min_area_fraction": 0.0, "max_steps": 3}
@@ -178,6 +205,14 @@ def everything_found(network):
     if network.config.guidance is not None:
         changes["guidance"] = network.config.guidance.model_copy(update={"seed_threshold": 0.0})
     network.config = network.config.model_copy(update=changes)
+    return network
+
+
+def everything_found_in_boxes(network):
+    if isinstance(network, R2IOSModel):
+        network.config = network.config.model_copy(update={"mask_threshold": 0.4, "min_score": 0.0})
+    else:
+        network.head[-1].bias[0] -= 5  # of the background
     return network
 
 
