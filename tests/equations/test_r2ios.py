@@ -100,7 +100,9 @@ def test_section_3_2_the_probabilities_of_the_mask_join_the_features_of_the_last
     head(maps.boxes, BOXES, images, mask_logits)
     hook.remove()
     powers = np.exp(mask_logits.numpy())
-    joined = np.concatenate((np.maximum(fc7[0], 0), (powers / powers.sum(axis=1, keepdims=True)).reshape(3, -1)), axis=1)
+    joined = np.concatenate(
+        (np.maximum(fc7[0], 0), (powers / powers.sum(axis=1, keepdims=True)).reshape(3, -1)), axis=1
+    )
     assert joined.shape == (3, 16 + 2 * 6 * 6)
     expected = joined @ head.class_head.weight.numpy().T + head.class_head.bias.numpy()
     np.testing.assert_allclose(class_logits.numpy(), expected)
@@ -290,7 +292,9 @@ def test_gradients_of_the_whole_network_equal_finite_differences():
 def test_section_3_3_labels_stay_those_of_the_first_box_unless_they_are_asked_for_anew():
     network, batch = network_of(), square_batch()
     with torch.no_grad():
-        network.refinement_head.box_head.bias[4:8] = torch.tensor([20.0, 0.0, 0.0, 0.0])  # class 1 runs out of its object
+        network.refinement_head.box_head.bias[4:8] = torch.tensor(
+            [20.0, 0.0, 0.0, 0.0]
+        )  # class 1 runs out of its object
     kept, anew = (
         loss_of(network, batch, R2IOSObjectiveConfig(gate=False, add_truth=False, relabel=relabel))
         for relabel in (False, True)

@@ -8,11 +8,10 @@ import torch
 from seriatim.core.batch import Batch, Prompts, select_images
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
-from seriatim.models import catalogue, names
+from seriatim.models import catalogue, names, r2ios
 from seriatim.models.din import true_boxes
 from seriatim.models.guidance import cells_at
 from seriatim.models.interface import TrainingContext
-from seriatim.models.r2ios import R2IOS as R2IOSModel
 from seriatim.models.sequential import SequentialModel
 
 TINY = {"encoder": "test_resnet", "width": 8}
@@ -213,7 +212,7 @@ def everything_found(network):
 
 
 def everything_found_in_boxes(network):
-    if isinstance(network, R2IOSModel):
+    if isinstance(network, r2ios.R2IOS):
         network.config = network.config.model_copy(update={"mask_threshold": 0.4, "min_score": 0.0})
     else:
         network.head[-1].bias[0] -= 5  # of the background
