@@ -8,7 +8,7 @@ import torch
 
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, did_you_mean
-from seriatim.models import din, ris, rsis
+from seriatim.models import din, din_training, ris, rsis
 from seriatim.models.interface import Model, ModelConfig
 
 
@@ -28,7 +28,7 @@ class Entry:
 
 
 CATALOGUE: dict[str, Entry] = {
-    "din": Entry(din.DIN, din.DINConfig, din.DINObjectiveConfig),
+    "din": Entry(din.DIN, din.DINConfig, din_training.DINObjectiveConfig),
     "ris": Entry(ris.RIS, ris.RISConfig, ris.RISObjectiveConfig),
     "rsis": Entry(rsis.RSIS, rsis.RSISConfig, rsis.RSISObjectiveConfig),
 }

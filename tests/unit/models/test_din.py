@@ -11,7 +11,8 @@ from seriatim.data.synthetic.scenes import make_scene
 from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
-from seriatim.models.din import DIN, DINConfig, DINObjectiveConfig, decode, true_boxes
+from seriatim.models.din import DIN, DINConfig, decode
+from seriatim.models.din_training import DINObjectiveConfig, true_boxes
 from seriatim.models.interface import TrainingContext
 from seriatim.nn.shape_templates import make_templates, write_templates
 

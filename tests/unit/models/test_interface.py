@@ -9,7 +9,7 @@ from seriatim.core.batch import Batch, Prompts, select_images
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
 from seriatim.models import catalogue, names
-from seriatim.models.din import true_boxes
+from seriatim.models.din_training import true_boxes
 from seriatim.models.guidance import cells_at
 from seriatim.models.interface import TrainingContext
 from seriatim.models.sequential import SequentialModel
