@@ -168,9 +168,14 @@ def _labels(
     if trace.num_tiles > 1:
         typer.echo(f"tile {trace.tile + 1} of {trace.num_tiles}; another with --tile N", file=sys.stderr)
     rows = [
-        tuple(str(one[name]) for name in ("label", "class"))
-        + (f"{one['score']:.3f}", f"{one['recalibrated']:.3f}")
-        + (str(one["area_of_unary"]), str(one["area"]))
+        (
+            str(one["label"]),
+            str(one["class"]),
+            f"{one['score']:.3f}",
+            f"{one['recalibrated']:.3f}",
+            str(one["area_of_unary"]),
+            str(one["area"]),
+        )
         for one in numbers["labels"]
     ]
     Table(("label", "class", "score", "recalibrated", "pixels of unary", "pixels"), rows).show()
