@@ -276,6 +276,18 @@ def test_a_network_begins_with_templates_of_a_file_and_is_loaded_without_it(tmp_
         catalogue.build("din", settings, seed=0)
 
 
+def test_a_network_with_the_shape_term_and_no_file_begins_with_masks(tmp_path):
+    network = build()
+    assert network.num_masks == 20 * 5 * TINY["templates_per_bin"]
+    masks = [np.eye(6, dtype=bool), np.ones((9, 3), dtype=bool)]
+    network.begin_with_masks(iter(masks), seed=0)
+    expected = make_templates(masks, TINY["templates_per_bin"], TINY["template_side"])
+    assert torch.equal(network.terms.shape.templates.detach()[:, : expected.shape[1]], expected)
+    assert build(use_shape=False).num_masks == 0
+    write_templates(tmp_path / "shapes.safetensors", expected, "two masks")
+    assert build(shape_templates=str(tmp_path / "shapes.safetensors")).num_masks == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

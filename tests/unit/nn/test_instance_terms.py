@@ -115,7 +115,12 @@ def test_terms_that_are_computed_again_on_the_way_back_have_the_same_gradients(m
         prompts = Prompts(boxes, torch.tensor([0.9, 0.5]), torch.tensor([1, 2]), torch.zeros(0, 2))
         detections = read_detections(prompts, (8, 9), 2, dtype=torch.float64)
         kept = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one.numel()) or one, lambda one: one):
+
+        def keep(one, kept=kept):
+            kept.append(one.numel())
+            return one
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
             out = terms(probs, detections.scores, detections)
         out.square().sum().backward()
         parts = [probs.grad, *(each.grad for each in terms.parameters())]

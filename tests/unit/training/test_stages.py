@@ -292,5 +292,5 @@ def test_sgd_adds_its_momentum_to_each_step():
     for expected in (-0.1, -0.25, -0.425):  # steps of 0.1, 0.1 + 0.05 and 0.1 + 0.075
         weight.grad = torch.ones(1)
         optimizer.step()
-        assert float(weight) == pytest.approx(expected)
+        assert float(weight.detach()) == pytest.approx(expected)
     assert recipe_of({}, optimizer={"name": "sgd"}).optimizer.momentum == 0.9
