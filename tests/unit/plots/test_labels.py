@@ -13,10 +13,11 @@ def trace_of(count=3, size=(20, 30)):
     probs = planes / planes.sum(axis=0)
     starts = random.random((count, 2)) * 8
     boxes = Boxes.of(np.concatenate((starts, starts + 10), axis=1), np.full(count, 0.75), np.ones(count, dtype=int))
+    semantic = np.full((2, *size), 0.5, dtype=np.float32)
     terms = {"box": planes, "global": planes}
     recalibrated = np.full(count, 0.5, dtype=np.float32)
     image = random.random((3, *size)).astype(np.float32)
-    return LabelTrace("din", image, (0, 0, *size), 0, 1, boxes, recalibrated, probs[:2], terms, probs, (probs, probs))
+    return LabelTrace("din", image, (0, 0, *size), 0, 1, boxes, recalibrated, semantic, terms, probs, (probs, probs))
 
 
 def texts(figure):
