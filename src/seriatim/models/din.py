@@ -39,7 +39,7 @@ from seriatim.models.interface import Found, Model, ModelConfig, TrainingContext
 from seriatim.nn.crf import DenseCRF
 from seriatim.nn.crf.detection_potential import DetectionPotential
 from seriatim.nn.crf.semantic_crf import SemanticCRF, SemanticField
-from seriatim.nn.detections import Detections, read_detections
+from seriatim.nn.detections import Detections, read_detections, true_boxes
 from seriatim.nn.encoders import Encoder
 from seriatim.nn.fcn import FC_CHANNELS, VGG16, FCN8sScores, FinestLevel
 from seriatim.nn.instance_terms import InstanceTerms, Terms
@@ -434,26 +434,6 @@ def semantic_objective(
     return {
         "semantic": weights.semantic * label_cross_entropy(logits, reorder_target(labels, classes), weights.reduction)
     }
-
-
-def true_boxes(labels: Int[Tensor, "height width"], classes: Int[Tensor, " instances"]) -> Prompts:
-    """The boxes of the true objects of an image, with score 1, in the order of their labels.
-
-    Args:
-        labels: 0 background, 1..N, negative to ignore.
-        classes: of the objects, from 1; 0 pads.
-
-    >>> true_boxes(torch.tensor([[0, 2, 2], [0, 0, 2]]), torch.tensor([1, 3])).boxes.tolist()
-    [[0.0, 1.0, 2.0, 3.0]]
-    """
-    found = [number for number in labels.unique().tolist() if number > 0]
-    boxes = torch.zeros(len(found), 4, device=labels.device)
-    for row, number in zip(boxes, found, strict=True):
-        rows, columns = torch.nonzero(labels == number, as_tuple=True)
-        ends = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
-        row.copy_(torch.stack(ends))
-    of_found = classes[torch.tensor(found, dtype=torch.long, device=labels.device) - 1]
-    return Prompts(boxes, boxes.new_ones(len(found)), of_found, boxes.new_zeros(0, 2))
 
 
 def _make_fcn(config: DINConfig, num_labels: int) -> tuple[nn.Module, nn.Module, int, int]:
