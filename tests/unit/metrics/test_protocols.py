@@ -12,7 +12,19 @@ NEITHER = Example(np.zeros((1, 4), dtype=int), pred_masks=[])
 
 def test_the_names_are_those_of_the_contract():
     assert set(PROTOCOLS) == {
-        *("cvppp", "sds", "voc07", "din", "coco", "coco_boxes", "cityscapes", "proposals", "matching_iou", "nuclei", "semantic_iou")
+        *(
+            "cvppp",
+            "sds",
+            "voc07",
+            "din",
+            "coco",
+            "coco_boxes",
+            "cityscapes",
+            "proposals",
+            "matching_iou",
+            "nuclei",
+            "semantic_iou",
+        )
     }
 
 
