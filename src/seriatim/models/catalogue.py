@@ -8,7 +8,7 @@ import torch
 
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, did_you_mean
-from seriatim.models import din, din_training, ris, rsis
+from seriatim.models import detector, din, din_training, ris, rsis
 from seriatim.models.interface import Model, ModelConfig
 
 
@@ -28,11 +28,15 @@ class Entry:
 
 
 CATALOGUE: dict[str, Entry] = {
+    "detector": Entry(detector.Detector, detector.DetectorConfig, detector.DetectorObjectiveConfig),
     "din": Entry(din.DIN, din.DINConfig, din_training.DINObjectiveConfig),
     "ris": Entry(ris.RIS, ris.RISConfig, ris.RISObjectiveConfig),
     "rsis": Entry(rsis.RSIS, rsis.RSISConfig, rsis.RSISObjectiveConfig),
 }
-"""Name of a model -> what makes it; `seriatim.models.names()` lists the same names."""
+"""Name of a model -> what makes it; `seriatim.models.names()` lists the same names but for "detector".
+
+A detector is trained, stored and used like any model, but it gives boxes, not masks: it is a part of a system, not one of the systems.
+"""
 
 
 def entry(name: str) -> Entry:

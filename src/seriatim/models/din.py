@@ -31,12 +31,12 @@ from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance
 from seriatim.losses.segments import label_cross_entropy, label_iou_cost, match_segments, reorder_target
-from seriatim.models.din_training import DINObjectiveConfig, disturb_boxes, semantic_objective, true_boxes
+from seriatim.models.din_training import DINObjectiveConfig, disturb_boxes, semantic_objective
 from seriatim.models.interface import Found, Model, ModelConfig, TrainingContext
 from seriatim.nn.crf import DenseCRF
 from seriatim.nn.crf.detection_potential import DetectionPotential
 from seriatim.nn.crf.semantic_crf import SemanticCRF, SemanticField
-from seriatim.nn.detections import Detections, read_detections
+from seriatim.nn.detections import Detections, read_detections, true_boxes
 from seriatim.nn.encoders import Encoder
 from seriatim.nn.fcn import FC_CHANNELS, VGG16, FCN8sScores, FinestLevel
 from seriatim.nn.instance_terms import InstanceTerms, Terms

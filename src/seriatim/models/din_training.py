@@ -1,4 +1,4 @@
-"""How DIN is trained: the weights of its loss, the loss of its semantic network, and the boxes of the true objects, disturbed or not (see `din.py`).
+"""How DIN is trained: the weights of its loss, the loss of its semantic network, and the boxes of the true objects, disturbed (see `din.py`).
 
 The paper trains on the boxes of a detector. Training on true boxes needs none, but a network that has seen no wrong box trusts each; so true boxes can be
 moved, and false ones added. That is ours, not the paper's.
@@ -59,33 +59,13 @@ def semantic_objective(
     }
 
 
-def true_boxes(labels: Int[Tensor, "height width"], classes: Int[Tensor, " instances"]) -> Prompts:
-    """The boxes of the true objects of an image, with score 1, in the order of their labels.
-
-    Args:
-        labels: 0 background, 1..N, negative to ignore.
-        classes: of the objects, from 1; 0 pads.
-
-    >>> true_boxes(torch.tensor([[0, 2, 2], [0, 0, 2]]), torch.tensor([1, 3])).boxes.tolist()
-    [[0.0, 1.0, 2.0, 3.0]]
-    """
-    found = [number for number in labels.unique().tolist() if number > 0]
-    boxes = torch.zeros(len(found), 4, device=labels.device)
-    for row, number in zip(boxes, found, strict=True):
-        rows, columns = torch.nonzero(labels == number, as_tuple=True)
-        ends = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
-        row.copy_(torch.stack(ends))
-    of_found = classes[torch.tensor(found, dtype=torch.long, device=labels.device) - 1]
-    return Prompts(boxes, boxes.new_ones(len(found)), of_found, boxes.new_zeros(0, 2))
-
-
 def disturb_boxes(
     truth: Prompts, size: Size, num_classes: int, weights: DINObjectiveConfig, generator: torch.Generator
 ) -> Prompts:
     """True boxes with their edges moved and false ones added, as a detector might give them; the same boxes if the settings ask for neither.
 
     Args:
-        truth: of `true_boxes`.
+        truth: of `nn/detections.py: true_boxes`.
         size: (height, width) of the image, to which boxes are cut.
         num_classes: from which those of false boxes are drawn.
         weights: `box_jitter` and `false_boxes`.

@@ -61,8 +61,9 @@ class Run:
 
     @property
     def watches_true_boxes(self) -> bool:
-        """Whether validation images have no boxes, so that a model that takes boxes is scored with those of the true objects."""
-        return self.network.takes_boxes and self.recipe.data.boxes_of_validation is None
+        """Whether nobody gives validation images boxes, so that a model that takes boxes is scored with those of the true objects."""
+        gives = self.recipe.data.boxes_of_validation or self.recipe.inference.detector
+        return self.network.takes_boxes and gives is None
 
     def log(self, state: RunState, record: Mapping[str, float | str]) -> None:
         """Append a line to the log, from the main process only."""

@@ -12,8 +12,9 @@ from seriatim.inference.model_folder import ModelDescription, read_model_folder,
 from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
 from seriatim.models.din import DIN, DINConfig, decode
-from seriatim.models.din_training import DINObjectiveConfig, true_boxes
+from seriatim.models.din_training import DINObjectiveConfig
 from seriatim.models.interface import TrainingContext
+from seriatim.nn.detections import true_boxes
 from seriatim.nn.shape_templates import make_templates, write_templates
 
 TINY = {
@@ -249,15 +250,6 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_images(network):
             for one in range(2)
         ]
     torch.testing.assert_close(both, torch.stack(alone).mean())
-
-
-def test_true_boxes_are_those_of_the_visible_pixels_and_leave_out_absent_objects():
-    labels = torch.tensor([[0, 3, 3, -1], [0, 0, 3, 1]])
-    boxes = true_boxes(labels, torch.tensor([2, 4, 1, 0]))
-    assert boxes.boxes.tolist() == [[1, 3, 2, 4], [0, 1, 2, 3]]
-    assert boxes.class_ids.tolist() == [2, 1]
-    assert boxes.scores.tolist() == [1, 1]
-    assert len(true_boxes(0 * labels, torch.zeros(0, dtype=torch.long)).boxes) == 0
 
 
 def test_a_network_begins_with_templates_of_a_file_and_is_loaded_without_it(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from seriatim.core.batch import Prompts
-from seriatim.models.din_training import DINObjectiveConfig, disturb_boxes, semantic_objective, true_boxes
+from seriatim.models.din_training import DINObjectiveConfig, disturb_boxes, semantic_objective
 
 
 def truth(count=200, side=20.0):
@@ -60,12 +60,6 @@ def test_the_draws_depend_on_the_generator_alone():
 def test_an_image_without_objects_gets_no_false_box():
     none = disturb_boxes(Prompts.none(), (9, 9), 3, DINObjectiveConfig(false_boxes=5.0), torch.Generator())
     assert len(none.boxes) == 0
-
-
-def test_true_boxes_of_labels_are_those_of_their_pixels():
-    boxes = true_boxes(torch.tensor([[0, 1, 1], [2, 0, -1]]), torch.tensor([4, 2]))
-    assert boxes.boxes.tolist() == [[0, 1, 1, 3], [1, 0, 2, 1]]
-    assert boxes.class_ids.tolist() == [4, 2]
 
 
 def test_the_semantic_loss_is_left_out_without_a_weight():
