@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from seriatim.core.batch import Batch, Prompts
-from seriatim.models.din import DIN, DINConfig, DINObjectiveConfig, DINOutput, decode, objective
+from seriatim.models.din import DIN, DINConfig, DINOutput, decode, objective
+from seriatim.models.din_training import DINObjectiveConfig
 from seriatim.models.interface import TrainingContext
 from seriatim.nn import DenseCRF, PermutohedralLattice
 from seriatim.nn.crf.detection_potential import DetectionPotential

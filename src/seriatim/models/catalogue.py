@@ -8,7 +8,7 @@ import torch
 
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, did_you_mean
-from seriatim.models import din, r2ios, ris, rsis
+from seriatim.models import detector, din, din_training, r2ios, r2ios_objective, ris, rsis
 from seriatim.models.interface import Model, ModelConfig
 
 
@@ -28,12 +28,16 @@ class Entry:
 
 
 CATALOGUE: dict[str, Entry] = {
-    "din": Entry(din.DIN, din.DINConfig, din.DINObjectiveConfig),
-    "r2ios": Entry(r2ios.R2IOS, r2ios.R2IOSConfig, r2ios.R2IOSObjectiveConfig),
+    "detector": Entry(detector.Detector, detector.DetectorConfig, detector.DetectorObjectiveConfig),
+    "din": Entry(din.DIN, din.DINConfig, din_training.DINObjectiveConfig),
+    "r2ios": Entry(r2ios.R2IOS, r2ios.R2IOSConfig, r2ios_objective.R2IOSObjectiveConfig),
     "ris": Entry(ris.RIS, ris.RISConfig, ris.RISObjectiveConfig),
     "rsis": Entry(rsis.RSIS, rsis.RSISConfig, rsis.RSISObjectiveConfig),
 }
-"""Name of a model -> what makes it; `seriatim.models.names()` lists the same names."""
+"""Name of a model -> what makes it; `seriatim.models.names()` lists the same names but for "detector".
+
+A detector is trained, stored and used like any model, but it gives boxes, not masks: it is a part of a system, not one of the systems.
+"""
 
 
 def entry(name: str) -> Entry:

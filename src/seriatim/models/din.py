@@ -9,15 +9,17 @@ encoder, from hub or file.
     eq. 5-6       shape term                                                           `nn/shape_templates.py`
     Sec. 3.2.4    pairwise terms; Sec. 3.3: mean field                                 `nn/crf/dense_crf.py`
     eq. 7         matched truth, cross entropy (Sec. 3.4)                              `objective`, `losses/segments.py`
+    Sec. 3.5      training, and the boxes of true objects                              `din_training.py`
 
 Labels are the detections in the order of their recalibrated scores, so the label map is a partition of the image: every pixel is of one object or of the
 background.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
@@ -28,22 +30,17 @@ from seriatim.core.batch import Batch, Prompts
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance
-from seriatim.losses.segments import (
-    Unmatched,
-    label_cross_entropy,
-    label_iou_cost,
-    match_segments,
-    reorder_target,
-)
+from seriatim.losses.segments import label_cross_entropy, label_iou_cost, match_segments, reorder_target
+from seriatim.models.din_training import DINObjectiveConfig, disturb_boxes, semantic_objective
 from seriatim.models.interface import Found, Model, ModelConfig, TrainingContext
 from seriatim.nn.crf import DenseCRF
 from seriatim.nn.crf.detection_potential import DetectionPotential
 from seriatim.nn.crf.semantic_crf import SemanticCRF, SemanticField
-from seriatim.nn.detections import Detections, read_detections
+from seriatim.nn.detections import Detections, read_detections, true_boxes
 from seriatim.nn.encoders import Encoder
 from seriatim.nn.fcn import FC_CHANNELS, VGG16, FCN8sScores, FinestLevel
 from seriatim.nn.instance_terms import InstanceTerms, Terms
-from seriatim.nn.shape_templates import ShapeTerm, read_templates
+from seriatim.nn.shape_templates import NUM_BINS, ShapeTerm, make_templates, read_templates
 
 
 class DenseCRFConfig(Config):
@@ -70,6 +67,10 @@ INSTANCE_CRF = DenseCRFConfig(
     theta_alpha=49.0, theta_beta=5.0, theta_gamma=3.0, bilateral_weight=4.0, spatial_weight=3.0
 )
 """As in the released code."""
+
+
+MASKS_PER_TEMPLATE = 20
+"""Masks that a run takes for each shape template that there is room for."""
 
 
 class DINConfig(ModelConfig):
@@ -110,7 +111,7 @@ class DINConfig(ModelConfig):
     template_side: int = Field(default=32, ge=2)
     """Cells of a shape template, along and across."""
     shape_templates: str | None = None
-    """File of `shape_templates.write_templates` to begin with; None begins with one ellipse."""
+    """File of `shape_templates.write_templates` to begin with; None makes them from the training objects when a run begins, and is one ellipse until then."""
     box_scores: Literal["detector", "recalibrated", "sigmoid"] = "detector"
     """s_k of eq. 3: the detector's score, Q(Y_k = 1) of the detection potential (released code), or sigmoid(2 s - 1) (the same without it)."""
     instance_crf: DenseCRFConfig = INSTANCE_CRF
@@ -121,23 +122,6 @@ class DINConfig(ModelConfig):
     """Detections below it are left out."""
     max_detections: int = Field(default=300, ge=1)
     """So many detections of an image are kept, the best."""
-
-
-class DINObjectiveConfig(Config):
-    """Weights of the terms of the loss."""
-
-    instance: float = Field(default=1.0, ge=0)
-    """Weight of the cross entropy with the matched truth (Sec. 3.4)."""
-    semantic: float = Field(default=0.0, ge=0)
-    """Weight of the cross entropy of Q with the true classes, with which the semantic network is trained first (Sec. 3.5)."""
-    iou: float = Field(default=0.0, ge=0)
-    """Weight of the approximate IoU loss, which the paper found worse than the cross entropy."""
-    reduction: Literal["mean", "sum"] = "mean"
-    """Over the pixels of an image. The paper sums, with rates of 1e-8 and 1e-12; means go with about 2.5e-3 and 2.5e-7."""
-    unmatched: Unmatched = "ignored"
-    """What the pixels of a true object are that no predicted one is matched with; the paper does not say."""
-    detections: Literal["given", "truth"] = "given"
-    """The boxes of the data set, or those of the true objects with score 1."""
 
 
 class DINOutput(NamedTuple):
@@ -304,17 +288,17 @@ class DIN(Model[DINConfig]):
         Args:
             batch: images, truth and detections.
             weights: of the terms.
-            context: not used.
+            context: the source of randomness of disturbed boxes.
 
         Raises:
             ConfigError: if the loss needs detections and the batch has none.
         """
-        del context
         classes = batch.classes if self.config.num_classes else batch.classes.clamp(max=1)
         prompts = batch.prompts
         if weights.detections == "truth":
-            pairs = zip(batch.labels, classes, strict=True)
-            prompts = tuple(true_boxes(labels, of_image) for labels, of_image in pairs)
+            size, number = (batch.images.shape[2], batch.images.shape[3]), self.num_classes
+            truth = (true_boxes(labels, of_image) for labels, of_image in zip(batch.labels, classes, strict=True))
+            prompts = tuple(disturb_boxes(boxes, size, number, weights, context.generator) for boxes in truth)
         elif prompts is None and (weights.instance or weights.iou):
             raise ConfigError("data.boxes: needed, or objective.detections = truth for the boxes of the true objects")
         network_logits = self.semantic_logits(batch.images)
@@ -325,6 +309,23 @@ class DIN(Model[DINConfig]):
             for name, term in terms.items():
                 totals.setdefault(name, []).append(term)
         return {name: torch.stack(terms).mean() for name, terms in totals.items()}
+
+    @property
+    def num_masks(self) -> int:
+        """Enough for each template to be the mean of several masks; none without the shape term, or where a file has the templates."""
+        if self.terms.shape is None or self.config.shape_templates is not None:
+            return 0
+        return MASKS_PER_TEMPLATE * NUM_BINS * self.config.templates_per_bin
+
+    def begin_with_masks(self, masks: Iterable[np.ndarray], seed: int) -> None:
+        """Make the shape templates (Sec. 3.2.3); arguments as for every model.
+
+        Raises:
+            DataError: if there is no mask.
+        """
+        assert self.terms.shape is not None, "num_masks is 0"
+        settings = self.config
+        self.terms.shape.set_templates(make_templates(masks, settings.templates_per_bin, settings.template_side, seed))
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The two parts of the semantic network, its CRF, and of the instance network the weights of the terms, the CRF and the templates."""
@@ -420,40 +421,6 @@ def objective(
     if weights.iou:
         terms["iou"] = weights.iou * label_iou_cost(output.logits, target)
     return terms | semantic_objective(output.semantic_logits, labels, classes, weights)
-
-
-def semantic_objective(
-    logits: Float[Tensor, "labels height width"],
-    labels: Int[Tensor, "height width"],
-    classes: Int[Tensor, " instances"],
-    weights: DINObjectiveConfig,
-) -> dict[str, Float[Tensor, ""]]:
-    """The weighted cross entropy of the semantic network alone; empty if its weight is 0. Arguments as for `objective`."""
-    if not weights.semantic:
-        return {}
-    return {
-        "semantic": weights.semantic * label_cross_entropy(logits, reorder_target(labels, classes), weights.reduction)
-    }
-
-
-def true_boxes(labels: Int[Tensor, "height width"], classes: Int[Tensor, " instances"]) -> Prompts:
-    """The boxes of the true objects of an image, with score 1, in the order of their labels.
-
-    Args:
-        labels: 0 background, 1..N, negative to ignore.
-        classes: of the objects, from 1; 0 pads.
-
-    >>> true_boxes(torch.tensor([[0, 2, 2], [0, 0, 2]]), torch.tensor([1, 3])).boxes.tolist()
-    [[0.0, 1.0, 2.0, 3.0]]
-    """
-    found = [number for number in labels.unique().tolist() if number > 0]
-    boxes = torch.zeros(len(found), 4, device=labels.device)
-    for row, number in zip(boxes, found, strict=True):
-        rows, columns = torch.nonzero(labels == number, as_tuple=True)
-        ends = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
-        row.copy_(torch.stack(ends))
-    of_found = classes[torch.tensor(found, dtype=torch.long, device=labels.device) - 1]
-    return Prompts(boxes, boxes.new_ones(len(found)), of_found, boxes.new_zeros(0, 2))
 
 
 def _make_fcn(config: DINConfig, num_labels: int) -> tuple[nn.Module, nn.Module, int, int]:

@@ -116,6 +116,26 @@ def read_detections(
     )
 
 
+def true_boxes(labels: Int[Tensor, "height width"], classes: Int[Tensor, " instances"]) -> Prompts:
+    """The boxes of the true objects of an image, with score 1, in the order of their labels.
+
+    Args:
+        labels: 0 background, 1..N, negative to ignore.
+        classes: of the objects, from 1; 0 pads.
+
+    >>> true_boxes(torch.tensor([[0, 2, 2], [0, 0, 2]]), torch.tensor([1, 3])).boxes.tolist()
+    [[0.0, 1.0, 2.0, 3.0]]
+    """
+    found = [number for number in labels.unique().tolist() if number > 0]
+    boxes = torch.zeros(len(found), 4, device=labels.device)
+    for row, number in zip(boxes, found, strict=True):
+        rows, columns = torch.nonzero(labels == number, as_tuple=True)
+        ends = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+        row.copy_(torch.stack(ends))
+    of_found = classes[torch.tensor(found, dtype=torch.long, device=labels.device) - 1]
+    return Prompts(boxes, boxes.new_ones(len(found)), of_found, boxes.new_zeros(0, 2))
+
+
 def _centres_inside(spans: Float[Tensor, "boxes 2"], length: int) -> Tensor:
     centres = torch.arange(length, device=spans.device) + 0.5
     return (centres >= spans[:, :1]) & (centres < spans[:, 1:])

@@ -7,15 +7,20 @@
 The background, label 0, has Box 0, Global Q_i(0) and Shape 0; without the global term it is a detection of the whole image with score 1 instead
 (Sec. 4.3), so that Box is Q_i(0). A sum that is 0 (outside the box, without the global term) or that learned weights make negative counts as `FLOOR`:
 such a label is not taken where any other can be, and gets no gradient there.
+
+With a gradient, the terms of many labels on a large image are computed again on the way back, label by label, instead of being kept.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from seriatim.nn.crf.dense_crf import MAX_FIELD_BYTES
 from seriatim.nn.detections import Detections
 from seriatim.nn.shape_templates import ShapeTerm
 
@@ -80,12 +85,14 @@ class InstanceTerms(nn.Module):
             scores: s_k, as the box term takes them.
             detections: of the image.
         """
-        planes = (self.weigh(terms) for terms in self.terms(probs, scores, detections))
+        labels = range(len(detections) + 1)
         if torch.is_grad_enabled():
-            return torch.stack(list(planes))
-        out = probs.new_empty(len(detections) + 1, *probs.shape[1:])
-        for number, plane in enumerate(planes):
-            out[number] = plane
+            is_large = probs[0].nbytes * len(labels) > MAX_FIELD_BYTES
+            keep = partial(checkpoint, use_reentrant=False, preserve_rng_state=False) if is_large else _call
+            return torch.stack([keep(self._plane, probs, scores, detections, label) for label in labels])
+        out = probs.new_empty(len(labels), *probs.shape[1:])
+        for label in labels:
+            out[label] = self._plane(probs, scores, detections, label)
         return out
 
     def terms(
@@ -95,18 +102,30 @@ class InstanceTerms(nn.Module):
         detections: Detections,
     ) -> Iterator[Terms]:
         """The terms of every label, the background first; arguments as for `forward`."""
-        nothing = torch.zeros_like(probs[0])
-        is_alone = self.global_weight is None
-        yield Terms(
-            probs[0] if is_alone else nothing, None if is_alone else probs[0], None if self.shape is None else nothing
+        return (self.terms_of(probs, scores, detections, label) for label in range(len(detections) + 1))
+
+    def terms_of(
+        self,
+        probs: Float[Tensor, "labels height width"],
+        scores: Float[Tensor, " detections"],
+        detections: Detections,
+        label: int,
+    ) -> Terms:
+        """The terms of one label, 0 for the background; other arguments as for `forward`."""
+        is_alone, number = self.global_weight is None, label - 1
+        if not label:
+            nothing = torch.zeros_like(probs[0])
+            shape = None if self.shape is None else nothing
+            return Terms(probs[0] if is_alone else nothing, None if is_alone else probs[0], shape)
+        of_class = probs[int(detections.class_ids[number])]
+        return Terms(
+            box_term(of_class, scores[number], detections, number),
+            None if is_alone else of_class,
+            None if self.shape is None else self.shape(of_class, detections, number),
         )
-        for number, class_id in enumerate(detections.class_ids.tolist()):
-            of_class = probs[class_id]
-            yield Terms(
-                box_term(of_class, scores[number], detections, number),
-                None if is_alone else of_class,
-                None if self.shape is None else self.shape(of_class, detections, number),
-            )
+
+    def _plane(self, probs: Tensor, scores: Tensor, detections: Detections, label: int) -> Tensor:
+        return self.weigh(self.terms_of(probs, scores, detections, label))
 
     def weigh(self, terms: Terms) -> Float[Tensor, "height width"]:
         """The logarithm of the weighted sum of the terms of one label."""
@@ -117,3 +136,7 @@ class InstanceTerms(nn.Module):
             if weight is not None and term is not None
         ]
         return torch.stack(parts).sum(dim=0).clamp(min=FLOOR).log()
+
+
+def _call(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    return function(*arguments)

@@ -11,8 +11,10 @@ from seriatim.data.synthetic.scenes import make_scene
 from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
 from seriatim.inference.predictor import Predictor
 from seriatim.models import catalogue
-from seriatim.models.din import DIN, DINConfig, DINObjectiveConfig, decode, true_boxes
+from seriatim.models.din import DIN, DINConfig, decode
+from seriatim.models.din_training import DINObjectiveConfig
 from seriatim.models.interface import TrainingContext
+from seriatim.nn.detections import true_boxes
 from seriatim.nn.shape_templates import make_templates, write_templates
 
 TINY = {
@@ -250,15 +252,6 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_images(network):
     torch.testing.assert_close(both, torch.stack(alone).mean())
 
 
-def test_true_boxes_are_those_of_the_visible_pixels_and_leave_out_absent_objects():
-    labels = torch.tensor([[0, 3, 3, -1], [0, 0, 3, 1]])
-    boxes = true_boxes(labels, torch.tensor([2, 4, 1, 0]))
-    assert boxes.boxes.tolist() == [[1, 3, 2, 4], [0, 1, 2, 3]]
-    assert boxes.class_ids.tolist() == [2, 1]
-    assert boxes.scores.tolist() == [1, 1]
-    assert len(true_boxes(0 * labels, torch.zeros(0, dtype=torch.long)).boxes) == 0
-
-
 def test_a_network_begins_with_templates_of_a_file_and_is_loaded_without_it(tmp_path):
     masks = [np.ones((4, 4), dtype=bool), np.eye(6, dtype=bool)]
     templates = make_templates(masks, templates_per_bin=2, side=8)
@@ -273,6 +266,18 @@ def test_a_network_begins_with_templates_of_a_file_and_is_loaded_without_it(tmp_
     assert torch.equal(loaded.terms.shape.templates.detach(), templates)
     with pytest.raises(CheckpointError, match=r"shapes\.safetensors: cannot be read"):
         catalogue.build("din", settings, seed=0)
+
+
+def test_a_network_with_the_shape_term_and_no_file_begins_with_masks(tmp_path):
+    network = build()
+    assert network.num_masks == 20 * 5 * TINY["templates_per_bin"]
+    masks = [np.eye(6, dtype=bool), np.ones((9, 3), dtype=bool)]
+    network.begin_with_masks(iter(masks), seed=0)
+    expected = make_templates(masks, TINY["templates_per_bin"], TINY["template_side"])
+    assert torch.equal(network.terms.shape.templates.detach()[:, : expected.shape[1]], expected)
+    assert build(use_shape=False).num_masks == 0
+    write_templates(tmp_path / "shapes.safetensors", expected, "two masks")
+    assert build(shape_templates=str(tmp_path / "shapes.safetensors")).num_masks == 0
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,29 @@ from seriatim.core.batch import Batch, Prompts, select_images
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
 from seriatim.models import catalogue, names, r2ios
-from seriatim.models.din import true_boxes
+from seriatim.models.detector import Detector
 from seriatim.models.guidance import cells_at
 from seriatim.models.interface import TrainingContext
 from seriatim.models.sequential import SequentialModel
+from seriatim.nn.detections import true_boxes
 
 TINY = {"encoder": "test_resnet", "width": 8}
 
 DIN = {"fcn": "pyramid", "encoder": "test_resnet", "encoder_depth": 3, "pyramid_channels": 8}
 DIN |= {"templates_per_bin": 2, "training_iterations": 2, "iterations": 3}
 
+DETECTOR = {"encoder": "test_resnet", "encoder_depth": 3, "channels": 32, "head_convolutions": 1, "finest_size": 16}
+
 R2IOS = {"trunk": "pyramid", "encoder": "test_resnet", "encoder_depth": 4, "pyramid_channels": 8, "fc_channels": 16}
 R2IOS |= {"mask_side": 10, "mask_channels": 8, "hidden": 16, "box_side": 3}
 
 CASES = {
+    "detector": ("detector", {**DETECTOR, "num_classes": 3}),
+    "detector, one level": ("detector", {**DETECTOR, "encoder_depth": 2, "input_channels": 1}),
+    "detector, Faster R-CNN": (
+        "detector",
+        {**DETECTOR, "kind": "faster_rcnn", "num_classes": 3, "representation": 8, "input_channels": 4},
+    ),
     "din": ("din", {**DIN, "num_classes": 3}),
     "din, box term alone": (
         "din",
@@ -78,6 +87,7 @@ CASES = {
 R2IOS_PARTS = {"branches", "mask_head", "refinement_head"}
 RSIS_PARTS = {"encoder", "projections", "convlstms", "mask_head", "class_head", "stop_head"}
 PREFIXES = {
+    "detector": {"detector"},
     "din": {"encoder", "head", "semantic_crf", "terms", "instance_crf"},
     "r2ios": R2IOS_PARTS,
     "rsis": RSIS_PARTS,
@@ -92,6 +102,14 @@ RIS_NAMES = {
     *("inhibition.threshold", "inhibition.convolution.weight", "inhibition.convolution.bias"),
 }
 NAMES = {
+    "detector": {
+        *(f"detector.head.classification_head.cls_logits.{part}" for part in ("weight", "bias")),
+        *(
+            f"detector.head.regression_head.{layer}.{part}"
+            for layer in ("bbox_reg", "bbox_ctrness")
+            for part in ("weight", "bias")
+        ),
+    },
     "din": {
         *(f"semantic_crf.dense.{part}" for part in ("bilateral_weight", "spatial_weight", "compatibility")),
         *(f"semantic_crf.potential.{part}" for part in ("pixel_weight", "detection_weight")),
@@ -123,10 +141,12 @@ NAMES["rsis, guided"] = NAMES["rsis"]
 CHECKED = (
     *("convlstms.1.", "stop_head", "projections.0.", "confidence.", "inhibition.", "encoder.first."),
     *("semantic_crf.", "terms.", "instance_crf."),
+    *("detector.head.classification_head.cls_logits", "detector.head.regression_head.bbox_"),
     *("mask_head.", "refinement_head."),
 )
 
 WEIGHTS = {
+    "detector": {},
     "din": {"instance": 1.0, "semantic": 1.0, "iou": 0.1, "unmatched": "background"},
     "r2ios": {},
     "rsis": {"mask": 1.0, "classification": 0.1, "stop": 0.5, "maps": 1.0},
@@ -134,6 +154,7 @@ WEIGHTS = {
 }
 
 ALWAYS = {
+    "detector": {"classification", "box"},
     "din": {"instance"},
     "r2ios": {"classification", "location", "segmentation"},
     "rsis": {"mask"},
@@ -143,7 +164,8 @@ ALWAYS = {
 
 
 def test_every_model_of_the_catalogue_is_tried_here():
-    assert {name for name, _ in CASES.values()} == set(catalogue.CATALOGUE) == set(names())
+    assert {name for name, _ in CASES.values()} == set(catalogue.CATALOGUE)
+    assert set(catalogue.CATALOGUE) == {*names(), "detector"}
 
 
 def test_an_unknown_model_is_refused_with_a_near_one():
@@ -199,8 +221,17 @@ def context(num_objects=None):
 def everything_found(network):
     """The network with settings under which even untrained weights find something: most pixels of the first step, say."""
     network.eval()
-    if network.takes_boxes:
-        return everything_found_in_boxes(network)
+    if isinstance(network, r2ios.R2IOS):
+        network.config = network.config.model_copy(update={"mask_threshold": 0.4, "min_score": 0.0})
+        return network
+    if isinstance(network, Detector):  # even random weights find boxes, but with nearly equal scores
+        for key, parameter in network.named_parameters():
+            if key.endswith(("cls_score.weight", "cls_logits.weight")):
+                parameter *= 50
+        return network
+    if not isinstance(network, SequentialModel):
+        network.head[-1].bias[0] -= 5  # of the background
+        return network
     memory = network.encode(image_of(network, 1, (40, 56)))
     first, _ = network.step(memory, network.initial_state(memory, 1))
     changes = {"stop_threshold": 0.0, "min_area_fraction": 0.0, "max_steps": 3}
@@ -211,12 +242,10 @@ def everything_found(network):
     return network
 
 
-def everything_found_in_boxes(network):
-    if isinstance(network, r2ios.R2IOS):
-        network.config = network.config.model_copy(update={"mask_threshold": 0.4, "min_score": 0.0})
-    else:
-        network.head[-1].bias[0] -= 5  # of the background
-    return network
+def is_of_trunk(key):
+    """Whether a weight is of an encoder, some of whose layers begin with 0."""
+    parts = key.split(".")
+    return parts[0] == "encoder" or "trunk" in parts
 
 
 def found_by(network, images):
@@ -385,9 +414,7 @@ def test_any_image_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(
             getattr(network.config, "use_global", True) is False
         ):  # what all labels are multiplied with is without effect
             still = [key for key in still if key != "terms.box_weight"]
-        assert {
-            key for key in still if not key.startswith(("encoder", "branches.encoder", "branches.box_encoder"))
-        } == ({"class_head.weight"} if one_class else set())
+        assert {key for key in still if not is_of_trunk(key)} == ({"class_head.weight"} if one_class else set())
     optimizer.step()
     assert all(bool(parameter.isfinite().all()) for parameter in network.parameters())
 
@@ -399,7 +426,10 @@ def test_a_term_of_weight_zero_is_not_computed(model, name):
     images, prompts = image_of(network, 2, (48, 48)), prompts_of(network, labels, classes)
     batch = Batch(images, labels, classes, prompts=prompts)
     terms = network.losses(batch, entry.objective_config(), context())
-    assert set(terms) == ALWAYS[name]
+    more = ()
+    if name == "detector":  # of either kind
+        more = ("centreness",) if network.config.kind == "fcos" else ("objectness", "proposal_box")
+    assert set(terms) == {*ALWAYS[name], *more}
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@ import torch
 
 from seriatim.core.batch import Prompts
 from seriatim.core.errors import ConfigError
-from seriatim.nn.detections import read_detections
+from seriatim.nn.detections import read_detections, true_boxes
 
 
 def prompts_of(boxes, scores=None, class_ids=None):
@@ -84,3 +84,12 @@ def test_sums_over_boxes_equal_loops():
     boxes = [detections.pixel_box(number) for number in range(3)]
     expected = [float(plane[y0:y1, x0:x1].sum()) for y0, x0, y1, x1 in boxes]
     assert detections.box_sums(plane).tolist() == pytest.approx(expected)
+
+
+def test_true_boxes_are_those_of_the_visible_pixels_and_leave_out_absent_objects():
+    labels = torch.tensor([[0, 3, 3, -1], [0, 0, 3, 1]])
+    boxes = true_boxes(labels, torch.tensor([2, 4, 1, 0]))
+    assert boxes.boxes.tolist() == [[1, 3, 2, 4], [0, 1, 2, 3]]
+    assert boxes.class_ids.tolist() == [2, 1]
+    assert boxes.scores.tolist() == [1, 1]
+    assert len(true_boxes(0 * labels, torch.zeros(0, dtype=torch.long)).boxes) == 0

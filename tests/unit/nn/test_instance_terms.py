@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from seriatim.core.batch import Prompts
+from seriatim.nn import instance_terms
 from seriatim.nn.detections import read_detections
 from seriatim.nn.instance_terms import FLOOR, InstanceTerms, box_term
 from seriatim.nn.shape_templates import ShapeTerm
@@ -102,3 +103,29 @@ def test_gradients_are_right(use_global):
 
     inputs = (random_probs().log(), TWO.scores.clone(), *(value.detach().clone() for value in values))
     assert torch.autograd.gradcheck(run, tuple(each.requires_grad_() for each in inputs))
+
+
+def test_terms_that_are_computed_again_on_the_way_back_have_the_same_gradients(monkeypatch):
+    gradients = []
+    for limit in (2**27, 0):
+        monkeypatch.setattr(instance_terms, "MAX_FIELD_BYTES", limit)
+        terms = instance_terms.InstanceTerms(ShapeTerm(1, 5)).double()
+        probs = torch.rand(3, 8, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        boxes = torch.tensor([[1.0, 1, 6, 7], [0, 2, 8, 9]])
+        prompts = Prompts(boxes, torch.tensor([0.9, 0.5]), torch.tensor([1, 2]), torch.zeros(0, 2))
+        detections = read_detections(prompts, (8, 9), 2, dtype=torch.float64)
+        kept = {}
+
+        def keep(one, kept=kept):
+            kept[one.untyped_storage().data_ptr()] = one.numel()
+            return one
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
+            out = terms(probs, detections.scores, detections)
+        out.square().sum().backward()
+        parts = [probs.grad, *(each.grad for each in terms.parameters())]
+        gradients.append(([one.clone() for one in parts], sum(kept.values())))
+    (plain, plain_kept), (again, again_kept) = gradients
+    for first, second in zip(plain, again, strict=True):
+        torch.testing.assert_close(first, second)
+    assert again_kept < plain_kept / 3
