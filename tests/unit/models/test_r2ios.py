@@ -151,7 +151,6 @@ def test_an_image_without_objects_trains_on_background_alone(boxes):
 
 def test_without_the_true_boxes_an_image_without_good_proposals_is_background():
     batch = batch_of(PAIR, [1, 2], (0.0, 0.0, 8.0, 8.0))
-    assert losses_of(network_of(), batch)["location"].item() >= 0
     assert losses_of(network_of(), batch)["segmentation"].item() > 0
     assert losses_of(network_of(), batch, add_truth=False)["segmentation"].item() == 0
 
@@ -169,7 +168,8 @@ def test_the_context_alone_draws_proposals_and_what_dropout_leaves_out():
 
 def test_dropout_leaves_nothing_out_in_use():
     network, batch = network_of(dropout=0.5), batch_of(PAIR, [1, 2], BOX)
-    assert losses_of(network, batch)["classification"].item() == losses_of(network, batch, 1)["classification"].item()
+    first, other = (losses_of(network, batch, seed)["classification"].item() for seed in (0, 1))
+    assert first == pytest.approx(other)  # summed in another order
 
 
 # --- the variants of Table 2 ----------------------------------------------------------------------------------------------------
