@@ -32,6 +32,7 @@ MODELS = {
     "leaves": "rosettes",
     "leaves-ris": "rosettes",
     "leaves-ris-plain": "rosettes",
+    "leaves-rsis-plain": "rosettes",
     "scenes": "scenes",
 }
 PAPER = (

@@ -5,7 +5,7 @@
 | set | images | systems |
 |---|---|---|
 | nuclei | the 64 test images of the recipe `nuclei` (`nuclei-ris` keeps back the same ones) | RSIS, RIS, RIS with CRF |
-| leaves | 64 new synthetic plants, `rosettes:64` | RSIS, RIS, RIS with CRF; the paper's own RIS, and with CRF (`leaves-ris-plain`) |
+| leaves | 64 new synthetic plants, `rosettes:64` | RSIS, RIS, RIS with CRF; the papers' own RSIS and RIS, and RIS with CRF (`*-plain`) |
 | scenes | 200 new synthetic scenes of five classes, `scenes:200` | RSIS |
 
 Each image goes through all systems of its set in turn before the next image, so that a busy machine slows all of them alike. Reading the image
@@ -61,6 +61,7 @@ SETS = {
             "leaves": ("leaves", False),
             "leaves-ris": ("leaves-ris", False),
             "leaves-ris --crf": ("leaves-ris", True),
+            "leaves-rsis-plain": ("leaves-rsis-plain", False),
             "leaves-ris-plain": ("leaves-ris-plain", False),
             "leaves-ris-plain --crf": ("leaves-ris-plain", True),
         },

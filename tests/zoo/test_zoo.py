@@ -17,7 +17,9 @@ from seriatim.training.splits import open_splits
 NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "nuclei"
 
 
-@pytest.mark.parametrize("name", ["leaves", "leaves-ris", "leaves-ris-plain", "nuclei", "nuclei-ris", "scenes"])
+@pytest.mark.parametrize(
+    "name", ["leaves", "leaves-ris", "leaves-ris-plain", "leaves-rsis-plain", "nuclei", "nuclei-ris", "scenes"]
+)
 def test_a_model_is_small_and_its_card_names_data_scores_and_limits(name):
     assert name in zoo_names()
     folder = find_model_folder(name)

@@ -120,7 +120,7 @@ class Detector(Model[DetectorConfig]):
         encoder = Encoder(config.encoder, config.input_channels, config.encoder_depth, config.encoder_weights)
         backbone = _Pyramid(encoder, config.finest_level, config.channels)
         self.detector = _make_fcos(config, backbone) if config.kind == "fcos" else _make_faster_rcnn(config, backbone)
-        self.detector.transform = _AsItIs(encoder.strides[0])
+        self.detector.add_module("transform", _AsItIs(encoder.strides[0]))  # in place of torchvision's, which resizes
 
     def losses(
         self, batch: Batch, weights: DetectorObjectiveConfig, context: TrainingContext
@@ -147,7 +147,9 @@ class Detector(Model[DetectorConfig]):
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The encoder, and what reads it."""
-        encoder = list(self.detector.backbone.encoder.parameters())
+        backbone = self.detector.backbone
+        assert isinstance(backbone, _Pyramid)
+        encoder = list(backbone.encoder.parameters())
         of_encoder = {id(parameter) for parameter in encoder}
         return {"encoder": encoder, "head": [one for one in self.parameters() if id(one) not in of_encoder]}
 
@@ -274,7 +276,9 @@ def _make_fcos(config: DetectorConfig, backbone: _Pyramid) -> FCOS:
         )
     num_classes = max(config.num_classes, 1)
     head = FCOSHead(config.channels, 1, num_classes, config.head_convolutions)
-    nn.init.constant_(head.regression_head.bbox_reg.bias, FIRST_DISTANCE)  # at 0 half of the ReLUs would begin dead
+    bias = head.regression_head.bbox_reg.bias
+    assert bias is not None
+    nn.init.constant_(bias, FIRST_DISTANCE)  # at 0 half of the ReLUs would begin dead
     head.register_forward_hook(_give_single_precision)
     return FCOS(
         backbone,
@@ -311,6 +315,7 @@ def _make_faster_rcnn(config: DetectorConfig, backbone: _Pyramid) -> FasterRCNN:
         box_detections_per_img=config.max_detections,
     )
     for part in (detector.rpn.head, detector.roi_heads.box_predictor):
+        assert isinstance(part, nn.Module)
         part.register_forward_hook(_give_single_precision)
     return detector
 

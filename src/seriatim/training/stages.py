@@ -142,10 +142,11 @@ def make_optimizer(network: Model[Any], recipe: Recipe) -> torch.optim.Optimizer
                 )
     settings = recipe.optimizer
     parts = [{"params": list(parameters), "name": name} for name, parameters in groups.items()]
-    rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    rate, decay = settings.learning_rate, settings.weight_decay
     if settings.name == "sgd":
-        return torch.optim.SGD(parts, momentum=settings.momentum, **rates)
-    return (torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW)(parts, **rates)
+        return torch.optim.SGD(parts, lr=rate, momentum=settings.momentum, weight_decay=decay)
+    make = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    return make(parts, lr=rate, weight_decay=decay)
 
 
 def set_training(network: Model[Any], stage: StageSettings) -> None:
