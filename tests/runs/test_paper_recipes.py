@@ -338,3 +338,57 @@ def test_din_is_trained_with_the_numbers_of_the_paper(name):
         assert (piecewise.rate(group), whole.rate(group)) == (0, 2.5e-7)
     assert all(stage.weights.detections == "given" for stage in (semantic, piecewise, whole))
     assert (recipe.model.config["training_iterations"], recipe.model.config["iterations"]) == (5, 10)
+
+
+# --- R2-IOS -------------------------------------------------------------------------------------------------------------------------
+
+R2IOS_RECIPES = [name for name in names() if name.startswith("r2ios-")]
+
+
+@pytest.mark.parametrize("name", R2IOS_RECIPES)
+def test_a_recipe_of_r2ios_runs_through_its_stages(name, voc, tmp_path):
+    sbd = voc["source"].partition("+")[0]
+    data = voc if name == "r2ios-voc" else {"source": f"{sbd}@train", "test": f"{sbd}@val"}
+    small = load_recipe(
+        name,
+        [
+            f"data.source={data['source']}",
+            f"data.test={data['test']}",
+            f"data.boxes={write_boxes(tmp_path / 'train.json', data['source'])}",
+            f"data.test_boxes={write_boxes(tmp_path / 'test.json', data['test'])}",
+            "data.num_validation=1",
+            *(f"stages.{number}.iterations=1" for number in range(2)),
+            "augmentation.crop_size=[64, 64]",
+            "preparation.longest_side=64",
+            *(f"model.config.{setting}" for setting in ("fc_channels=8", "mask_channels=8", "mask_side=6", "hidden=4")),
+            "validation.num_batches=1",
+            "validation.num_images=1",
+            "runtime.num_workers=0",
+        ],
+    )
+    config = {key: value for key, value in small.model.config.items() if key != "encoder_weights"}
+    recipe = small.model_copy(update={"model": small.model.model_copy(update={"config": config})})
+    torch.set_num_threads(1)
+    folder = train(recipe, tmp_path / "run", device="cpu")
+    log = [json.loads(line) for line in folder.log_path.read_text().splitlines()]
+    losses = [line for line in log if "total" in line]
+    assert [line["stage"] for line in losses] == ["without the gate", "with the gate"]
+    for line in losses:
+        assert line["total"] == pytest.approx(line["classification"] + line["location"] + line["segmentation"])
+        assert math.isfinite(line["total"])
+    protocol = recipe.validation.protocol
+    scores = evaluate_model(load(tmp_path / "run", "cpu"), open_splits(recipe.data).test, [protocol])[protocol]
+    assert set(scores["per_class"])
+
+
+@pytest.mark.parametrize("name", R2IOS_RECIPES)
+def test_r2ios_is_trained_with_the_numbers_of_the_paper(name):
+    recipe = load_recipe(name)
+    first, second = resolve_stages(recipe)
+    assert [(stage.iterations, stage.weights.gate) for stage in (first, second)] == [(120_000, False), (100_000, True)]
+    assert {stage.rate(group) for stage in (first, second) for group in ("encoder", "fc", "masks", "outputs")} == {1e-4}
+    weights = second.weights
+    assert (weights.proposals, weights.foreground_fraction, weights.foreground_iou) == (64, 0.25, 0.5)
+    config = recipe.model.config
+    assert (config["mask_side"], config["hidden"], config["box_side"], config["num_refinements"]) == (40, 512, 7, 4)
+    assert recipe.runtime.batch_size == 1
