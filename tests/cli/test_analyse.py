@@ -48,6 +48,55 @@ def test_the_states_of_rsis_are_drawn_too_and_numbers_go_to_stdout(run, images, 
     assert [step["step"] for step in json.loads(out)["steps"]] == [1]
 
 
+DIN = {
+    "fcn": "pyramid",
+    "encoder": "test_resnet",
+    "encoder_depth": 2,
+    "pyramid_channels": 4,
+    "templates_per_bin": 1,
+    "input_channels": 1,
+}
+
+
+def test_the_labels_of_a_model_with_boxes_are_drawn(run, images, tmp_path):
+    description = ModelDescription.parse({"model": {"name": "din", "config": DIN}, "preparation": {"channels": 1}})
+    write_model_folder(tmp_path / "tiny-din", catalogue.build("din", DIN, seed=1), description, card="# tiny\n")
+    found = [{"image_id": "a", "category_id": 1, "bbox": [2, 2, 20, 18], "score": 0.5}]
+    (tmp_path / "boxes.json").write_text(json.dumps(found))
+    boxes = ("--boxes", tmp_path / "boxes.json")
+    words = ("analyse", "states", images / "a.png", "--out", tmp_path / "s.png")
+    code, out, err = run(*words, "--model", tmp_path / "tiny-din", *boxes, "--json", tmp_path / "n")
+    assert (code, err) == (0, "")
+    with Image.open(tmp_path / "s.png") as figure:
+        assert figure.width > 800
+    [label] = json.loads((tmp_path / "n").read_text())["labels"]
+    assert (label["class"], label["box"], label["score"]) == (1, [2.0, 2.0, 20.0, 22.0], 0.5)
+    assert len(out.splitlines()) == 2
+    code, _, err = run(*words, "--model", tmp_path / "tiny-din", *boxes, "--features", tmp_path / "f.png")
+    assert code == 2
+    assert "--features is for models that take no boxes" in err
+    code, _, err = run(*words, "--model", tmp_path / "tiny-din")
+    assert code == 2
+    assert "--boxes" in err
+
+
+def test_boxes_for_a_model_that_takes_none_are_refused(run, images, ris, tmp_path):
+    (tmp_path / "boxes.json").write_text("[]")
+    words = (
+        "states",
+        images / "a.png",
+        "--model",
+        ris,
+        "--out",
+        tmp_path / "s.png",
+        "--boxes",
+        tmp_path / "boxes.json",
+    )
+    code, _, err = run("analyse", *words)
+    assert code == 2
+    assert "takes none" in err
+
+
 def test_a_large_image_says_which_tile_is_shown(run, ris, tmp_path):
     Image.fromarray(np.zeros((300, 100), dtype=np.uint8)).save(tmp_path / "large.png")
     words = ("analyse", "states", tmp_path / "large.png", "--model", ris, "--out", tmp_path / "s.png", "--steps", 1)

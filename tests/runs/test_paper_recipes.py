@@ -1,4 +1,4 @@
-"""Every recipe of RSIS on VOC, Cityscapes and CVPPP runs through all its stages, on a small folder of the true layout, and its model is scored.
+"""Every recipe of RSIS on VOC, Cityscapes and CVPPP, and of DIN on VOC, SBD and Cityscapes, runs through all its stages, on a small folder of the true layout, and its model is scored.
 
 What is made smaller: the images and crops, the batch, an iteration a stage, two steps per image, the width, and the encoder; each full-size
 network is built once and not trained.
@@ -26,6 +26,8 @@ from seriatim.inference.predictor import load
 from seriatim.models import catalogue
 from seriatim.training.loop import train
 from seriatim.training.recipe import load_recipe, names
+from seriatim.training.splits import open_splits
+from seriatim.training.stages import resolve_stages
 
 RECIPES = Path(str(files("seriatim"))) / "recipes"
 VOC_RECIPES = [name for name in names() if name.startswith("rsis-voc")]
@@ -250,3 +252,143 @@ def test_repeated_masks_are_cut_or_kept_whole_as_the_recipe_says(name, areas):
     masks.append(Instance((0, 10, 30, 50), np.ones((30, 40), dtype=bool)))
     left = resolve_overlaps(masks, (30, 50), settings.overlaps, settings.max_hidden, settings.min_area, settings.solid)
     assert [one.area for one in left] == areas
+
+
+# --- DIN ----------------------------------------------------------------------------------------------------------------------------
+
+DIN_RECIPES = [name for name in names() if name.startswith("din-")]
+
+
+def write_boxes(path, spec):
+    """The true boxes of a source as COCO results."""
+    source = open_source(spec)
+    rows = []
+    for index in range(len(source)):
+        for one in source.read(index).instances():
+            y0, x0, y1, x1 = (int(edge) for edge in one.box)
+            bbox = [x0, y0, x1 - x0, y1 - y0]
+            rows.append({"image_id": source.name(index), "category_id": one.class_id, "bbox": bbox, "score": 0.9})
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def made_small_din(name, data, folder):
+    """The recipe with the data of the test, true boxes in files, an iteration a stage, and everything smaller."""
+    recipe = load_recipe(name)
+    crop = [64, 64 * recipe.augmentation.crop_size[1] // recipe.augmentation.crop_size[0]]
+    pyramid = recipe.model.config["fcn"] == "pyramid"
+    size = ["encoder=test_resnet", "pyramid_channels=8"] if pyramid else ["fc_channels=8"]
+    small = load_recipe(
+        name,
+        [
+            f"data.source={data['source']}",
+            f"data.test={data['test']}",
+            f"data.boxes={write_boxes(folder / 'train.json', data['source'])}",
+            f"data.test_boxes={write_boxes(folder / 'test.json', data['test'])}",
+            "data.num_validation=1",
+            *(f"stages.{number}.iterations=1" for number in range(len(recipe.stages))),
+            f"augmentation.crop_size={crop}",
+            f"preparation.longest_side={max(crop)}",
+            "inference.tile_size=128",
+            "inference.overlap=16",
+            *(f"model.config.{setting}" for setting in size),
+            "model.config.templates_per_bin=2",
+            "model.config.template_side=8",
+            "model.config.iterations=1",
+            "model.config.training_iterations=1",
+            "validation.num_batches=1",
+            "validation.num_images=1",
+            "runtime.batch_size=2",
+            "runtime.num_workers=0",
+        ],
+    )
+    config = {key: value for key, value in small.model.config.items() if key != "encoder_weights"}
+    return small.model_copy(update={"model": small.model.model_copy(update={"config": config})})
+
+
+@pytest.mark.parametrize("name", DIN_RECIPES)
+def test_a_recipe_of_din_runs_through_its_stages(name, voc, streets, tmp_path):
+    sbd = voc["source"].partition("+")[0]
+    data = {
+        "din-voc": voc,
+        "din-sbd": {"source": f"{sbd}@train", "test": f"{sbd}@val"},
+        "din-cityscapes": streets,
+    }[name]
+    recipe = made_small_din(name, data, tmp_path)
+    torch.set_num_threads(1)
+    folder = train(recipe, tmp_path / "run", device="cpu")
+    log = [json.loads(line) for line in folder.log_path.read_text().splitlines()]
+    terms = [sorted({"semantic", "instance", "iou"} & set(line)) for line in log if "total" in line]
+    assert terms == [["semantic"], ["instance"], ["instance"]]
+    assert all(math.isfinite(line["total"]) for line in log if "total" in line)
+    assert all("boxes" not in line for line in log)  # validation images have those of the file
+    protocol = recipe.validation.protocol
+    scores = evaluate_model(load(tmp_path / "run", "cpu"), open_splits(recipe.data).test, [protocol])[protocol]
+    assert set(scores["per_class"])
+
+
+@pytest.mark.parametrize("name", DIN_RECIPES)
+def test_din_is_trained_with_the_numbers_of_the_paper(name):
+    recipe = load_recipe(name)
+    semantic, piecewise, whole = resolve_stages(recipe)
+    assert (recipe.optimizer.name, recipe.optimizer.momentum, recipe.optimizer.clip_norm) == ("sgd", 0.9, 4000)
+    assert (semantic.batch_size, semantic.rate("head")) == (8 if name == "din-cityscapes" else 20, 2.5e-3)
+    assert [(stage.batch_size, stage.rate("instance_crf")) for stage in (piecewise, whole)] == [(1, 2.5e-7)] * 2
+    for group in ("encoder", "head", "semantic_crf"):
+        assert (piecewise.rate(group), whole.rate(group)) == (0, 2.5e-7)
+    assert all(stage.weights.detections == "given" for stage in (semantic, piecewise, whole))
+    assert (recipe.model.config["training_iterations"], recipe.model.config["iterations"]) == (5, 10)
+
+
+# --- R2-IOS -------------------------------------------------------------------------------------------------------------------------
+
+R2IOS_RECIPES = [name for name in names() if name.startswith("r2ios-")]
+
+
+@pytest.mark.parametrize("name", R2IOS_RECIPES)
+def test_a_recipe_of_r2ios_runs_through_its_stages(name, voc, tmp_path):
+    sbd = voc["source"].partition("+")[0]
+    data = voc if name == "r2ios-voc" else {"source": f"{sbd}@train", "test": f"{sbd}@val"}
+    small = load_recipe(
+        name,
+        [
+            f"data.source={data['source']}",
+            f"data.test={data['test']}",
+            f"data.boxes={write_boxes(tmp_path / 'train.json', data['source'])}",
+            f"data.test_boxes={write_boxes(tmp_path / 'test.json', data['test'])}",
+            "data.num_validation=1",
+            *(f"stages.{number}.iterations=1" for number in range(2)),
+            "augmentation.crop_size=[64, 64]",
+            "preparation.longest_side=64",
+            *(f"model.config.{setting}" for setting in ("fc_channels=8", "mask_channels=8", "mask_side=6", "hidden=4")),
+            "validation.num_batches=1",
+            "validation.num_images=1",
+            "runtime.num_workers=0",
+        ],
+    )
+    config = {key: value for key, value in small.model.config.items() if key != "encoder_weights"}
+    recipe = small.model_copy(update={"model": small.model.model_copy(update={"config": config})})
+    torch.set_num_threads(1)
+    folder = train(recipe, tmp_path / "run", device="cpu")
+    log = [json.loads(line) for line in folder.log_path.read_text().splitlines()]
+    losses = [line for line in log if "total" in line]
+    assert [line["stage"] for line in losses] == ["without the gate", "with the gate"]
+    for line in losses:
+        assert line["total"] == pytest.approx(line["classification"] + line["location"] + line["segmentation"])
+        assert math.isfinite(line["total"])
+    protocol = recipe.validation.protocol
+    scores = evaluate_model(load(tmp_path / "run", "cpu"), open_splits(recipe.data).test, [protocol])[protocol]
+    assert set(scores["per_class"])
+
+
+@pytest.mark.parametrize("name", R2IOS_RECIPES)
+def test_r2ios_is_trained_with_the_numbers_of_the_paper(name):
+    recipe = load_recipe(name)
+    first, second = resolve_stages(recipe)
+    assert [(stage.iterations, stage.weights.gate) for stage in (first, second)] == [(120_000, False), (100_000, True)]
+    assert {stage.rate(group) for stage in (first, second) for group in ("encoder", "fc", "masks", "outputs")} == {1e-4}
+    weights = second.weights
+    assert (weights.proposals, weights.foreground_fraction, weights.foreground_iou) == (64, 0.25, 0.5)
+    config = recipe.model.config
+    assert (config["mask_side"], config["hidden"], config["box_side"], config["num_refinements"]) == (40, 512, 7, 4)
+    assert recipe.runtime.batch_size == 1

@@ -125,8 +125,9 @@ def trace_states(
     """
     network = predictor.network
     if not isinstance(network, SequentialModel):
+        hint = "; give boxes (--boxes) to trace its labels" if network.takes_boxes else ""
         raise ConfigError(
-            f"model {predictor.description.model.name!r}: is not sequential, so it has no states to trace"
+            f"model {predictor.description.model.name!r}: is not sequential, so it has no states to trace{hint}"
         )
     if num_steps is not None and num_steps < 1:
         raise ConfigError(f"num_steps: expected at least 1, got {num_steps}")
@@ -171,11 +172,7 @@ def _trace(
 ) -> StateTrace:
     prepared = predictor.prepared(image)
     settings = predictor.description.inference
-    rows = plan_tiles((prepared.shape[1], prepared.shape[2]), settings.tile_size, settings.overlap)
-    boxes = [box for row in rows for box in row]
-    chosen = _middle(boxes) if tile is None else tile
-    if not 0 <= chosen < len(boxes):
-        raise ConfigError(f"tile {chosen + 1}: the image has {len(boxes)} at the scale of the network")
+    boxes, chosen = choose_tile(predictor, (prepared.shape[1], prepared.shape[2]), tile)
     y0, x0, y1, x1 = boxes[chosen]
     size = (y1 - y0, x1 - x0)
     tile_image = pad_tile(prepared[:, y0:y1, x0:x1], predictor.tile_multiple)
@@ -206,6 +203,25 @@ def _trace(
         ended,
         float(network.config.stop_threshold),
     )
+
+
+def choose_tile(predictor: Predictor, size: Size, tile: int | None) -> tuple[list[Box], int]:
+    """The tiles of a prepared image, in reading order, and the number of the one to trace.
+
+    Args:
+        predictor: whose settings cut the image.
+        size: (height, width) of the prepared image.
+        tile: its number, from 0; None takes the one in the middle.
+
+    Raises:
+        ConfigError: if there is no such tile.
+    """
+    settings = predictor.description.inference
+    boxes = [box for row in plan_tiles(size, settings.tile_size, settings.overlap) for box in row]
+    chosen = _middle(boxes) if tile is None else tile
+    if not 0 <= chosen < len(boxes):
+        raise ConfigError(f"tile {chosen + 1}: the image has {len(boxes)} at the scale of the network")
+    return boxes, chosen
 
 
 def _trace_step(

@@ -36,7 +36,7 @@ def states(
         typer.Option(metavar="FILE", help="Figure of the features, .png or .pdf.", show_default=False),
     ] = None,
     json_file: options.JsonOption = None,
-    steps: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Draw at most N steps.")] = 10,
+    steps: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Draw at most N steps, or labels.")] = 10,
     tile: Annotated[
         int | None,
         typer.Option(
@@ -46,6 +46,7 @@ def states(
             show_default=False,
         ),
     ] = None,
+    boxes: options.BoxesOption = None,
     gallery: Annotated[
         bool, typer.Option("--gallery", help="Draw images of --data by their number of objects instead.")
     ] = False,
@@ -62,6 +63,8 @@ def states(
 ) -> None:
     """Draw the states, stages of the mask, masks and scores of a network at every step of an image.
 
+    Of a model that takes boxes, draw what the boxes of --boxes become: terms, unaries and every mean-field iteration of each label.
+
     With --gallery, draw images by their number of objects with the truth and what is found, and with --crf what is found after the CRF.
     """
     from seriatim.plots.canvas import check_figure_path
@@ -73,11 +76,18 @@ def states(
         raise ConfigError("analyse states: give an IMAGE, or --gallery with --data")
     if gallery and (features is not None or tile is not None):
         raise ConfigError("analyse states: --features and --tile are for an IMAGE, not for --gallery")
+    if gallery and boxes is not None:
+        raise ConfigError("analyse states: --boxes is for an IMAGE, not for --gallery")
+    if boxes is not None and features is not None:
+        raise ConfigError("analyse states: --features is for models that take no boxes")
     if crf and not gallery:
         raise ConfigError("analyse states: --crf is for --gallery")
     if gallery:
         assert data is not None
         _gallery(data, limit, examples, crf, model, out, json_file, device, threads)
+    elif boxes is not None:
+        assert image is not None
+        _labels(image, boxes, model, out, json_file, steps, tile, device, threads)
     else:
         assert image is not None
         _states(image, model, out, features, json_file, steps, tile, device, threads)
@@ -120,6 +130,55 @@ def _states(
     typer.echo(f"{'step':<6}{'score':<8}{'pixels':>8}  what became of it")
     for step in numbers["steps"]:
         typer.echo(f"{step['step']:<6}{step['score']:<8.3f}{step['area']:>8}  {step['fate']}")
+
+
+def _labels(
+    image: Path,
+    boxes: Path,
+    model: str,
+    out: Path,
+    json_file: Path | None,
+    steps: int,
+    tile: int | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    """What the boxes of one image become."""
+    from seriatim.core.provenance import Start
+    from seriatim.data.images import read_pixels, to_float_image
+    from seriatim.data.readers.coco_boxes import BoxFile
+
+    values = to_float_image(read_pixels(image), str(image))
+
+    # these import torch, which takes seconds
+    from seriatim.analysis.labels import summarise_labels, trace_labels
+    from seriatim.plots.canvas import write_figure
+    from seriatim.plots.labels import draw_labels
+
+    started = Start()
+    predictor = options.load_model(model, device, threads)
+    predictor.check_boxes()
+    found = BoxFile(boxes, class_names=predictor.class_names).for_image(image)
+    trace = trace_labels(predictor, values, found, None if tile is None else tile - 1)
+    place = image.name if trace.num_tiles == 1 else f"{image.name}, tile {trace.tile + 1} of {trace.num_tiles}"
+    write_figure(draw_labels(trace, f"{sequences.model_title(model, trace.model)}: {place}", steps), out)
+    numbers = {"image": str(image), **summarise_labels(trace), "model": model, "network": trace.model}
+    if options.write_numbers(numbers, json_file, started):
+        return
+    if trace.num_tiles > 1:
+        typer.echo(f"tile {trace.tile + 1} of {trace.num_tiles}; another with --tile N", file=sys.stderr)
+    rows = [
+        (
+            str(one["label"]),
+            str(one["class"]),
+            f"{one['score']:.3f}",
+            f"{one['recalibrated']:.3f}",
+            str(one["area_of_unary"]),
+            str(one["area"]),
+        )
+        for one in numbers["labels"]
+    ]
+    Table(("label", "class", "score", "recalibrated", "pixels of unary", "pixels"), rows).show()
 
 
 def _gallery(

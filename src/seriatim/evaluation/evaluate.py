@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor  # predictions of others are evaluated without importing torch
 
 
-CLASS_BY_CLASS = ("cityscapes", "coco", "sds", "voc07")
+CLASS_BY_CLASS = ("cityscapes", "coco", "coco_boxes", "sds", "voc07")
 """Protocols that rank the masks of each class by themselves and take masks that overlap."""
 
 

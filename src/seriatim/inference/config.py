@@ -52,6 +52,9 @@ class InferenceConfig(Config):
     """Objects with fewer pixels of the original image are dropped."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network."""
+    detector: str | None = None
+    """Of a model that takes boxes: the model whose objects' boxes it takes where none are given, a zoo name, run folder or model folder; None: boxes
+    must be given."""
     crf: CRFConfig = CRFConfig()
     """Of the refinement, where it is asked for."""
 

@@ -1,12 +1,14 @@
 """`load` and `Predictor`: images in, objects in the order found out, at the size of the image.
 
 An image is prepared, brought to the scale of the network if the model asks for that, and cut into tiles where it is large. The network detects the
-objects of a batch of tiles; they are placed in the image, joined across tiles, and what they share is settled by the model's rule.
+objects of a batch of tiles; they are placed in the image, joined across tiles, and what they share is settled by the model's rule. A model that takes
+boxes gets those that are given, or else those that its detector finds in the whole image before.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,11 @@ def load(
     """
     chosen = choose_device(device)
     network, description = read_model_folder(find_model_folder(name_or_folder), settings)
-    network = network.eval().to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
-    return Predictor(network, description, chosen, crf)
+    return Predictor(_for_use(network), description, chosen, crf)
+
+
+def _for_use(network: Model[Any]) -> Model[Any]:
+    return network.eval().to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
 
 
 def choose_device(name: str) -> torch.device:
@@ -108,6 +113,8 @@ class Predictor:
             raise ConfigError(f"preparation.channels: {channels}, but the network takes {expected}")
         if description.preparation.diameter is not None and network.diameter_estimator is None:
             raise ConfigError("preparation.diameter: needs a network that estimates diameters (model.config.guidance)")
+        if description.inference.detector is not None and not network.takes_boxes:
+            raise ConfigError(f"inference.detector: this model ({description.model.name}) takes no boxes")
 
     def check_boxes(self) -> None:
         """Refuse boxes for a model that takes none.
@@ -119,6 +126,36 @@ class Predictor:
             raise ConfigError(
                 f"boxes: this model ({self.description.model.name}) takes none; it finds the objects itself"
             )
+
+    @cached_property
+    def detector(self) -> "Predictor | None":
+        """The model whose boxes this one takes where none are given (`inference.detector`), loaded when it is first asked for.
+
+        Raises:
+            ConfigError: if there is no such model, it needs boxes itself, or its classes are others.
+            CheckpointError: if it is damaged.
+        """
+        name = self.description.inference.detector
+        if name is None:
+            return None
+        network, description = read_model_folder(find_model_folder(name))
+        if network.takes_boxes:
+            raise ConfigError(
+                f"inference.detector: {name} takes boxes itself; it needs a model that finds objects without"
+            )
+        mine, others = (tuple(names) for names in (self.class_names, description.class_names))
+        if mine != others and not len(mine) == len(others) == 1:
+            raise ConfigError(
+                f"inference.detector: {name} has the classes {', '.join(others)}, this model {', '.join(mine)}; they must be the same"
+            )
+        return Predictor(_for_use(network), description, self.device)
+
+    def find_boxes(self, image: Float32[np.ndarray, "channels height width"]) -> Boxes | None:
+        """What `detector` finds in an image as data sets hold it, in its order; None without a detector."""
+        if self.detector is None:
+            return None
+        found = self.detector.predict_values(image)
+        return Boxes.of([one.box for one in found], found.scores, found.class_ids)
 
     @property
     def device(self) -> torch.device:
@@ -147,7 +184,8 @@ class Predictor:
             progress: called with the number of tiles done and of all tiles.
             points: (y, x) in pixels of the image: the object at each point is segmented, by models with guidance, in the order of the points;
                 `Instance.step` is the number of the point.
-            boxes: (y0, x0, y1, x1) of detections or proposals in pixels of the image, for models that take boxes.
+            boxes: (y0, x0, y1, x1) of detections or proposals in pixels of the image, for models that take boxes; None for those of the model's
+                detector (`inference.detector`).
             box_scores: of the boxes, 0..1; None for 1.
             box_classes: of the boxes, from 1; None, or 0, for unknown.
 
@@ -262,6 +300,8 @@ class Predictor:
         prompts: ImagePrompts | None,
     ) -> Iterator[Instance]:
         size = (image.shape[1], image.shape[2])
+        if prompts is None and (boxes := self.find_boxes(image)) is not None:
+            prompts = ImagePrompts(boxes, np.zeros((0, 2)))
         with self.evaluating():
             found = self._resolved(self.prepared(image), size, progress, prompts)
             if not self.crf:

@@ -78,12 +78,25 @@ class _Class:
     num_targets: Int64[np.ndarray, " areas"]
 
 
-_Table = dict[int, _Class]
+Table = dict[int, _Class]
+"""Class -> what is kept of it in an image."""
 
 
-def _tabulate(example: Example) -> _Table:
-    truth, overlap = example.whole_targets, example.whole_overlap
-    intersections, pred_areas = overlap.table(overlap.intersections), overlap.pred_areas
+def tabulate(
+    example: Example,
+    intersections: Int64[np.ndarray, "predictions targets"],
+    pred_areas: Int64[np.ndarray, " predictions"],
+    target_areas: Int64[np.ndarray, " targets"],
+) -> Table:
+    """The table of an image, of masks or of boxes.
+
+    Args:
+        example: whose whole targets count.
+        intersections: area that each prediction shares with each target.
+        pred_areas: of the predictions, from which follow their sizes too.
+        target_areas: of the targets, for the intersection over union.
+    """
+    truth = example.whole_targets
     small, large = AREAS[:, :1], AREAS[:, 1:]
     preds_outside = (pred_areas < small) | (pred_areas > large)
     targets_ignored = (truth.areas < small) | (truth.areas > large) | truth.crowd
@@ -94,7 +107,7 @@ def _tabulate(example: Example) -> _Table:
         preds = preds[np.argsort(-example.pred_scores[preds], kind="stable")[: MAX_PREDICTIONS[-1]]]
         shared = intersections[np.ix_(preds, targets)]
         areas = pred_areas[preds][:, None]
-        unions = np.where(truth.crowd[targets], areas, areas + overlap.target_areas[targets] - shared)
+        unions = np.where(truth.crowd[targets], areas, areas + target_areas[targets] - shared)
         ignored = targets_ignored[:, targets]
         matched, forgiven = _match(shared / np.maximum(unions, 1), truth.crowd[targets], ignored)
         forgiven |= ~matched & preds_outside[:, None, preds]
@@ -102,6 +115,11 @@ def _tabulate(example: Example) -> _Table:
             example.pred_scores[preds], matched & ~forgiven, ~matched & ~forgiven, (~ignored).sum(axis=1)
         )
     return table
+
+
+def _tabulate_masks(example: Example) -> Table:
+    overlap = example.whole_overlap
+    return tabulate(example, overlap.table(overlap.intersections), overlap.pred_areas, overlap.target_areas)
 
 
 def _match(
@@ -217,12 +235,15 @@ def _recalls_reached(
     return np.take_along_axis(table, hits.reshape(len(hits), -1), axis=1).reshape(hits.shape)
 
 
-class _Pool:
-    def __init__(self, tables: Sequence[_Table]) -> None:
+class Pool:
+    """The tables of all images."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
         self._num_images = len(tables)
         self._rankings = {class_id: _Ranking.of(parts, len(tables)) for class_id, parts in by_class(tables).items()}
 
     def result(self) -> dict[str, Any]:
+        """The numbers of the protocol."""
         scores = self._scores(np.ones((1, self._num_images)))[:, :, 0]
         means = mean_known(scores)
         per_class = {
@@ -232,6 +253,7 @@ class _Pool:
         return {**dict(zip(KEYS, np.where(np.isnan(means), -1.0, means).tolist(), strict=True)), "per_class": per_class}
 
     def resample(self, weights: Weights) -> dict[str, Any]:
+        """The twelve numbers of each resampled data set."""
         return dict(zip(KEYS, mean_known(self._scores(weights)), strict=True))
 
     def _scores(self, weights: Weights) -> Float64[np.ndarray, "classes 12 resamples"]:
@@ -239,12 +261,13 @@ class _Pool:
         return np.array(scores).reshape(len(scores), len(KEYS), len(weights))
 
 
-def _rate(table: _Table) -> dict[str, Any]:
-    result = _Pool([table]).result()
+def rate(table: Table) -> dict[str, Any]:
+    """The numbers of one image, `quality` first: its AP."""
+    result = Pool([table]).result()
     numbers = {key: None if result[key] < 0 else result[key] for key in ("AP", "AP50", "AP75", "AR100")}
     num_wrong = sum(int(part.wrong[0, 0].sum()) for part in table.values())
     return {"quality": quality_or(numbers["AP"], num_wrong), **numbers}
 
 
-COCO = Scoring(tabulate=_tabulate, pool=_Pool, rate=_rate)
+COCO = Scoring(tabulate=_tabulate_masks, pool=Pool, rate=rate)
 """The quality of an image is its AP."""

@@ -3,6 +3,7 @@
 from seriatim.core.errors import ConfigError, did_you_mean
 from seriatim.metrics.cityscapes import CITYSCAPES
 from seriatim.metrics.coco import COCO
+from seriatim.metrics.coco_boxes import COCO_BOXES
 from seriatim.metrics.cvppp import CVPPP
 from seriatim.metrics.din import DIN
 from seriatim.metrics.matching_iou import MATCHING_IOU
@@ -19,6 +20,7 @@ PROTOCOLS: dict[str, Scoring] = {
     "voc07": VOC07,
     "din": DIN,
     "coco": COCO,
+    "coco_boxes": COCO_BOXES,
     "cityscapes": CITYSCAPES,
     "proposals": PROPOSALS,
     "matching_iou": MATCHING_IOU,

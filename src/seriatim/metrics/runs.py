@@ -59,6 +59,25 @@ class RunMasks:
         return np.bincount(self.owners, self.ends - self.starts, self.count).astype(np.int64)
 
     @cached_property
+    def boxes(self) -> Int64[np.ndarray, "masks 4"]:
+        """(y0, x0, y1, x1) around the pixels of each mask, half-open; zeros for an empty one.
+
+        >>> runs_of(np.array([[[False, True], [True, False]]])).boxes.tolist()
+        [[0, 0, 2, 2]]
+        """
+        lines, places = self.size if not self.is_by_column else self.size[::-1]
+        first, last = self.starts // max(places, 1), (self.ends - 1) // max(places, 1)
+        wraps = first < last  # it then has the end of one line and the beginning of the next
+        low, high = np.full((2, self.count), lines), np.zeros((2, self.count), dtype=np.int64)
+        low[1] = places
+        np.minimum.at(low[0], self.owners, first)
+        np.maximum.at(high[0], self.owners, last + 1)
+        np.minimum.at(low[1], self.owners, np.where(wraps, 0, self.starts - first * places))
+        np.maximum.at(high[1], self.owners, np.where(wraps, places, self.ends - last * places))
+        boxes = np.concatenate((low, high)) if not self.is_by_column else np.concatenate((low[::-1], high[::-1]))
+        return np.where(self.areas > 0, boxes, 0).T.astype(np.int64)
+
+    @cached_property
     def layers(self) -> list[Runs]:
         """The masks in layers, in each of which none overlaps another; one layer where no mask overlaps another."""
         order = np.argsort(self.starts, kind="stable")

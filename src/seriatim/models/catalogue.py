@@ -8,7 +8,7 @@ import torch
 
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, did_you_mean
-from seriatim.models import ris, rsis
+from seriatim.models import detector, din, din_training, r2ios, r2ios_objective, ris, rsis
 from seriatim.models.interface import Model, ModelConfig
 
 
@@ -28,10 +28,16 @@ class Entry:
 
 
 CATALOGUE: dict[str, Entry] = {
+    "detector": Entry(detector.Detector, detector.DetectorConfig, detector.DetectorObjectiveConfig),
+    "din": Entry(din.DIN, din.DINConfig, din_training.DINObjectiveConfig),
+    "r2ios": Entry(r2ios.R2IOS, r2ios.R2IOSConfig, r2ios_objective.R2IOSObjectiveConfig),
     "ris": Entry(ris.RIS, ris.RISConfig, ris.RISObjectiveConfig),
     "rsis": Entry(rsis.RSIS, rsis.RSISConfig, rsis.RSISObjectiveConfig),
 }
-"""Name of a model -> what makes it; `seriatim.models.names()` lists the same names."""
+"""Name of a model -> what makes it; `seriatim.models.names()` lists the same names but for "detector".
+
+A detector is trained, stored and used like any model, but it gives boxes, not masks: it is a part of a system, not one of the systems.
+"""
 
 
 def entry(name: str) -> Entry:
@@ -52,7 +58,7 @@ def build(name: str, config: Mapping[str, Any], seed: int | None = None, encoder
         name: of the model.
         config: settings of the network, as TOML or JSON give them.
         seed: of the weights; None takes torch's global generator.
-        encoder_weights: False leaves the encoder's weights out, since others will be loaded over them.
+        encoder_weights: False leaves the encoder's weights and other files to begin with out, since others will be loaded over them.
 
     Raises:
         ConfigError: for an unknown model or settings that cannot be used.
@@ -61,7 +67,8 @@ def build(name: str, config: Mapping[str, Any], seed: int | None = None, encoder
     found = entry(name)
     values = dict(config)
     if not encoder_weights:
-        values.pop("encoder_weights", None)
+        for name_of_file in ("encoder_weights", "shape_templates"):
+            values.pop(name_of_file, None)
     settings = found.config.parse(values, "model.config")
     if seed is None:
         return found.network(settings)

@@ -3,11 +3,12 @@
 losses              the weighted terms of the loss of one batch                     one training step of any of the systems
 parameter_groups    the parameters by name of their group                           each with its own learning rate in a recipe
 detect              the objects of a batch of images in the order found             all that the predictor calls
+begin_with_masks    what comes from the masks of the training objects          once, before a new run
 diameter_estimator  the diameters of the objects of a batch, or None                for `preparation.diameter`
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
@@ -106,6 +107,20 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
         Raises:
             ConfigError: if the model needs prompts and there are none, or takes none.
         """
+
+    @property
+    def num_masks(self) -> int:
+        """Masks of training objects that `begin_with_masks` takes at most; 0 for a model that begins without any."""
+        return 0
+
+    def begin_with_masks(self, masks: Iterable[np.ndarray], seed: int) -> None:
+        """Set what the model begins its training with from the masks of training objects; called once for a new run.
+
+        Args:
+            masks: bool (height, width) of the objects, each cut to its box.
+            seed: of all draws.
+        """
+        del masks, seed
 
     @property
     def diameter_estimator(self) -> DiameterEstimator | None:

@@ -25,8 +25,8 @@ FC_CHANNELS = 4096
 _VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of the convolutions before each pooling."""
 
-_POOL3, _POOL4 = 16, 23
-"""Numbers of the layers pool3 and pool4."""
+POOL3, POOL4 = 16, 23
+"""Numbers of the layers pool3 and pool4 of `vgg16_layers`."""
 
 
 class LeafNetwork(nn.Module):
@@ -97,7 +97,7 @@ class VGG16(nn.Module):
         mean, std = input_statistics(input_channels)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        self.features = _vgg16_layers(input_channels)
+        self.features = vgg16_layers(input_channels)
         self.fc6 = nn.Conv2d(512, fc_channels, 7, padding=3)
         self.fc7 = nn.Conv2d(fc_channels, fc_channels, 1)
         self.widths = (fc_channels, 512, 256)
@@ -107,7 +107,7 @@ class VGG16(nn.Module):
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                     nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
         else:
-            self._load(_imagenet_weights() if weights == "hub" else read_weights(Path(weights)), weights)
+            self._load(weights)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
         """The features of fc7, pool4 and pool3.
@@ -116,25 +116,21 @@ class VGG16(nn.Module):
             images: values in 0..1.
         """
         values = (images - self.mean) / self.std
-        pool3 = self.features[: _POOL3 + 1](values)
-        pool4 = self.features[_POOL3 + 1 : _POOL4 + 1](pool3)
-        deep = self.features[_POOL4 + 1 :](pool4)
+        pool3 = self.features[: POOL3 + 1](values)
+        pool4 = self.features[POOL3 + 1 : POOL4 + 1](pool3)
+        deep = self.features[POOL4 + 1 :](pool4)
         return [self.fc7(self.fc6(deep).relu()).relu(), pool4, pool3]
 
-    def _load(self, given: Mapping[str, Tensor], where: str) -> None:
+    def _load(self, weights: str) -> None:
+        given = read_vgg16(weights, self.mean.shape[1])
         try:
             wanted = {name: value for name, value in given.items() if name.startswith("features.")}
             for number, (name, layer) in enumerate((("fc6", self.fc6), ("fc7", self.fc7))):
                 wanted[f"{name}.weight"] = given[f"classifier.{3 * number}.weight"].view(layer.weight.shape)
                 wanted[f"{name}.bias"] = given[f"classifier.{3 * number}.bias"]
-            first = wanted["features.0.weight"]
-            if self.mean.shape[1] == 4 and first.shape[1] == 3:
-                wanted["features.0.weight"] = torch.cat((first, first.mean(dim=1, keepdim=True)), dim=1)
             self.load_state_dict(wanted | {"mean": self.mean, "std": self.std})
         except (KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                f"encoder vgg16: {where}: not the weights of torchvision's vgg16: {str(error)[:300]}"
-            ) from None
+            raise not_vgg16(weights, error) from None
 
 
 class FCN8sScores(nn.Module):
@@ -202,8 +198,8 @@ def bilinear_weights(weight: Float[Tensor, "channels channels 4 4"]) -> None:
     weight[channels, channels] = line[:, None] * line[None, :]
 
 
-def _vgg16_layers(input_channels: int) -> nn.Sequential:
-    """The convolutions and poolings, numbered as torchvision numbers them."""
+def vgg16_layers(input_channels: int) -> nn.Sequential:
+    """The convolutions and poolings of VGG-16, numbered as torchvision numbers them, with random weights of torch's own."""
     layers: list[nn.Module] = []
     before = input_channels
     for width, count in _VGG16_BLOCKS:
@@ -212,6 +208,28 @@ def _vgg16_layers(input_channels: int) -> nn.Sequential:
             before = width
         layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=True))
     return nn.Sequential(*layers)
+
+
+def read_vgg16(weights: str, input_channels: int) -> dict[str, Tensor]:
+    """The weights of torchvision's vgg16, by their names there.
+
+    Args:
+        weights: "hub" for torchvision's ImageNet weights, or the path of a state dict.
+        input_channels: 3, or 4 with the depth, whose filters are then the mean of the others.
+
+    Raises:
+        CheckpointError: if the weights are not available.
+    """
+    given = dict(_imagenet_weights() if weights == "hub" else read_weights(Path(weights)))
+    first = given.get("features.0.weight")
+    if first is not None and input_channels == 4 and first.shape[1] == 3:
+        given["features.0.weight"] = torch.cat((first, first.mean(dim=1, keepdim=True)), dim=1)
+    return given
+
+
+def not_vgg16(weights: str, error: Exception) -> CheckpointError:
+    """The error of weights that are not those of a VGG-16."""
+    return CheckpointError(f"encoder vgg16: {weights}: not the weights of torchvision's vgg16: {str(error)[:300]}")
 
 
 def _imagenet_weights() -> Mapping[str, Tensor]:

@@ -114,4 +114,4 @@ def _restore(path: Path, tensors: dict[str, Tensor], network: nn.Module, optimiz
         if name.startswith("optimizer."):
             _, key, parameter = name.split(".", 2)
             owner = parameters[parameter]
-            optimizer.state[owner][key] = value.to(owner.device) if value.ndim else value
+            optimizer.state[owner][key] = value if key == "step" else value.to(owner.device)

@@ -45,6 +45,11 @@ class DataConfig(Config):
     classes: list[str] | None = Field(default=None, min_length=1)
     """Keep the objects of these classes only; what has none of them is neither trained on nor watched. None keeps all."""
 
+    @property
+    def boxes_of_validation(self) -> str | None:
+        """The file with the boxes of the validation images."""
+        return self.boxes if self.validation is None else self.validation_boxes
+
     @model_validator(mode="after")
     def _each_part_has_one_origin(self) -> "DataConfig":
         for part, number, spec, boxes in (
@@ -75,10 +80,12 @@ class ModelSection(Config):
 
 
 class OptimizerConfig(Config):
-    """Adam and its schedule."""
+    """Adam or stochastic gradient descent, and its schedule."""
 
-    name: Literal["adam", "adamw"] = "adam"
-    """Weight decay added to the gradient (adam) or decoupled from it (adamw)."""
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """Weight decay added to the gradient (adam, sgd) or decoupled from it (adamw)."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of sgd: share of the step before that is added to each step (DIN Sec. 3.5: 0.9)."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Of all parameters, except those of groups with a rate of their own."""
     group_learning_rates: GroupRates = Field(default_factory=dict)

@@ -21,7 +21,7 @@ from seriatim.models.interface import Model
 from seriatim.training.checkpoint import RunState, checkpoints, load_newest
 from seriatim.training.recipe import Recipe, RuntimeConfig
 from seriatim.training.run_folder import RunFolder
-from seriatim.training.splits import Splits, check_classes, open_splits
+from seriatim.training.splits import Splits, check_classes, open_splits, training_masks
 from seriatim.training.stages import StageSettings, begin_stage, make_optimizer, resolve_stages
 
 
@@ -59,6 +59,12 @@ class Run:
         """This process's source of randomness for an iteration, counted from 0."""
         return torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + iteration * 64 + self.fabric.global_rank)
 
+    @property
+    def watches_true_boxes(self) -> bool:
+        """Whether nobody gives validation images boxes, so that a model that takes boxes is scored with those of the true objects."""
+        gives = self.recipe.data.boxes_of_validation or self.recipe.inference.detector
+        return self.network.takes_boxes and gives is None
+
     def log(self, state: RunState, record: Mapping[str, float | str]) -> None:
         """Append a line to the log, from the main process only."""
         if self.fabric.is_global_zero:
@@ -95,6 +101,10 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
         raise ConfigError(
             f"data.boxes: the model {recipe.model.name} takes no boxes; take the setting out with --set data.boxes="
         )
+    if recipe.data.boxes is not None and recipe.data.validation is not None and recipe.data.validation_boxes is None:
+        raise ConfigError(
+            "data.validation_boxes: needed, since the validation images are their own and data.boxes has none for them"
+        )
     if recipe.model.weights is not None and not is_restored:
         load_weights(network, find_model_folder(recipe.model.weights))
     optimizer = make_optimizer(network.to(fabric.device), recipe)
@@ -108,6 +118,8 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     run = Run(recipe, stages, folder.usable_images(splits), network, optimizer, folder, fabric)
     state = load_newest(folder.checkpoints, network, optimizer)
     if state is None:
+        if network.num_masks and recipe.model.weights is None:
+            network.begin_with_masks(training_masks(run.splits, network.num_masks, recipe.seed), recipe.seed)
         state = RunState()
         begin_stage(state, stages[0])
     if fabric.is_global_zero:

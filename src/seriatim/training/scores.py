@@ -10,6 +10,7 @@ Number = Callable[[Mapping[str, Any]], float | None]
 NUMBERS: dict[str, dict[str, Number]] = {
     "cityscapes": {"score": lambda result: result["AP"]},
     "coco": {"score": lambda result: result["AP50"], "AP": lambda result: result["AP"]},
+    "coco_boxes": {"score": lambda result: result["AP50"], "AP": lambda result: result["AP"]},
     "cvppp": {"score": lambda result: result["SBD"]["mean"], "absDiC": lambda result: result["absDiC"]["mean"]},
     "din": {"score": lambda result: result["AP_vol"]},
     "matching_iou": {"score": lambda result: result["mean_iou_foreground"]},

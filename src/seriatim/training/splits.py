@@ -1,12 +1,17 @@
 """The images of a run, for training, validation and test; damaged ones are listed and left out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Bool
+
 from seriatim.core.errors import ConfigError, DataError
+from seriatim.core.instances import Instances
 from seriatim.data.catalogue import open_source
 from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
 from seriatim.data.source import Source
@@ -54,6 +59,20 @@ def _open(setting: str, spec: str, boxes: str | None, classes: Sequence[str] | N
     if boxes is not None:
         source = WithBoxes(source, BoxFile(Path(boxes), source))
     return source if classes is None else OfClasses(source, classes)
+
+
+def training_masks(splits: Splits, count: int, seed: int) -> Iterator[Bool[np.ndarray, "_ _"]]:
+    """Masks of the visible pixels of training objects, each cut to its box; images are taken in an order drawn from the seed.
+
+    Args:
+        splits: the images; those of validation and test are not touched.
+        count: of the masks at most.
+        seed: of the order.
+    """
+    order = np.random.default_rng((seed, 4)).permutation(len(splits.training))
+    samples = (splits.training.read(int(index)) for index in order)
+    masks = (one.mask for sample in samples for one in Instances.from_label_map(sample.labels))
+    return islice(masks, count)
 
 
 def check_classes(splits: Splits, num_classes: int) -> None:

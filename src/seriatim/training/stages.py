@@ -127,7 +127,7 @@ def rate_factor(iteration: int, recipe: Recipe) -> float:
 
 
 def make_optimizer(network: Model[Any], recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam over the model's groups of parameters, in the model's order and with their names.
+    """The recipe's optimizer over the model's groups of parameters, in the model's order and with their names.
 
     Raises:
         ConfigError: if the recipe names a group that the model does not have.
@@ -140,12 +140,13 @@ def make_optimizer(network: Model[Any], recipe: Recipe) -> torch.optim.Optimizer
                 raise ConfigError(
                     f"{where}.group_learning_rates: no group is called {name!r}{did_you_mean(name, groups)}"
                 )
-    make = torch.optim.Adam if recipe.optimizer.name == "adam" else torch.optim.AdamW
-    return make(
-        [{"params": list(parameters), "name": name} for name, parameters in groups.items()],
-        lr=recipe.optimizer.learning_rate,
-        weight_decay=recipe.optimizer.weight_decay,
-    )
+    settings = recipe.optimizer
+    parts = [{"params": list(parameters), "name": name} for name, parameters in groups.items()]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.name == "sgd":
+        return torch.optim.SGD(parts, lr=rate, momentum=settings.momentum, weight_decay=decay)
+    make = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    return make(parts, lr=rate, weight_decay=decay)
 
 
 def set_training(network: Model[Any], stage: StageSettings) -> None:

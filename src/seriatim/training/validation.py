@@ -1,4 +1,8 @@
-"""What a run looks at from time to time: the loss on validation crops, the score of validation images, and sequences to look at."""
+"""What a run looks at from time to time: the loss on validation crops, the score of validation images, and sequences to look at.
+
+A model that takes boxes sees those of the data set; where it has none, those of the true objects, which the log says (`"boxes": "true"`): such a score tells how
+well boxes are filled, not how well objects are found.
+"""
 
 from pathlib import Path
 
@@ -9,6 +13,7 @@ from seriatim.core.files import write_atomically
 from seriatim.data.batches import Crops, batches
 from seriatim.data.source import Source
 from seriatim.data.subsets import Subset
+from seriatim.data.true_boxes import WithTrueBoxes
 from seriatim.evaluation.contact_sheet import sequence_sheet
 from seriatim.evaluation.evaluate import evaluate_model
 from seriatim.evaluation.predictions import ModelPredictions
@@ -39,13 +44,16 @@ def validate(run: Run, stage: StageSettings, state: RunState) -> RunState:
         count_validation(state, stage, recipe.optimizer, loss)
         description = describe_model(recipe, run.splits.training.class_names)
         predictor = Predictor(run.network, description)
+        origin = {}
+        if run.watches_true_boxes:
+            images, origin = WithTrueBoxes(images), {"boxes": "true"}
         numbers = score_images(predictor, images, recipe.validation)
         score = numbers.get(f"{recipe.validation.protocol}_score", -loss)
         if score > state.best_score:
             state.best_score = score
             write_model_folder(run.folder.model, run.network, description, half=recipe.runtime.half_weights)
         write_samples(run.folder.samples / f"{state.iteration:08d}.png", predictor, images)
-        run.log(state, {"stage": stage.name, "validation_loss": loss, "score": score, **numbers})
+        run.log(state, {"stage": stage.name, "validation_loss": loss, "score": score, **numbers, **origin})
         set_training(run.network, stage)
     return run.fabric.broadcast(state)
 

@@ -245,7 +245,8 @@ def _rule(recipe: Recipe, picked: Mapping[str, Any] | None) -> str:
     if picked is None:
         return "The run has no validation in its log."
     by = f"the score of protocol `{recipe.validation.protocol}`" if recipe.validation.num_images else "the loss"
-    return f"The weights are those of iteration {picked['iteration']}, the best of the last stage by {by} on validation images, as the recipe's rule picks them."
+    images = "validation images, with the boxes of their true objects" if "boxes" in picked else "validation images"
+    return f"The weights are those of iteration {picked['iteration']}, the best of the last stage by {by} on {images}, as the recipe's rule picks them."
 
 
 def _environment(run: Path) -> dict[str, Any]:

@@ -1,11 +1,20 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from seriatim.core.errors import ConfigError, ImageError, ShapeError
 from seriatim.core.instances import Instances
+from seriatim.inference import predictor as predictor_module
+from seriatim.inference.model_folder import ModelDescription, write_model_folder
 from seriatim.inference.predictor import Predictor, choose_device, load
+from seriatim.models import catalogue
+from seriatim.models.interface import Found
+from tests import box_masks
+from tests.box_masks import BoxMasks
 
 from ..conftest import describe, paint_discs
 
@@ -327,3 +336,98 @@ def test_the_public_names_are_those_of_the_predictor():
 
     assert seriatim.load is load
     assert seriatim.Predictor is Predictor
+
+
+class Bright(BoxMasks):
+    """A detector for tests: every bright part is an object, found from left to right."""
+
+    takes_boxes = False
+
+    def detect(self, images, prompts=None):
+        assert prompts is None
+        for number, image in enumerate(images):
+            parts, _ = ndimage.label(image[0].numpy() > 0.5)
+            for step, part in enumerate(Instances.from_label_map(parts)):
+                box = replace(
+                    part, mask=np.ones_like(part.mask), score=0.9 - 0.2 * step, class_id=1 + step % 2, step=step
+                )
+                yield Found(number, box, torch.from_numpy(parts == step + 1).float())
+
+
+@pytest.fixture
+def with_detector(monkeypatch, tmp_path):
+    """A model that takes boxes, and where the detector is that its settings name."""
+    box_masks.in_catalogue(monkeypatch)
+    entry = catalogue.Entry(Bright, box_masks.BoxMasksConfig, box_masks.BoxMasksObjectiveConfig)
+    monkeypatch.setitem(catalogue.CATALOGUE, "bright", entry)
+
+    def make(name="bright", names=("cat", "dog"), mine=("cat", "dog"), **settings):
+        model, inference = {"name": name, "config": {"input_channels": 1}}, {"overlaps": "keep", **settings}
+        parts = {"preparation": {"channels": 1}, "class_names": names, "inference": inference}
+        detector = ModelDescription.parse({"model": model, **parts})
+        write_model_folder(tmp_path / "detector", catalogue.build(name, model["config"], seed=0), detector)
+        user = detector.model_copy(
+            update={
+                "model": detector.model.model_copy(update={"name": box_masks.NAME}),
+                "inference": detector.inference.model_copy(update={"detector": str(tmp_path / "detector")}),
+                "class_names": mine,
+            }
+        )
+        return Predictor(catalogue.build(box_masks.NAME, model["config"], seed=0), user)
+
+    return make
+
+
+def two_bars(size=(60, 90)):
+    image = np.zeros(size, dtype=np.uint8)
+    image[10:20, 5:30], image[30:50, 60:80] = 255, 255
+    return image
+
+
+def test_without_boxes_those_of_the_detector_are_taken_with_their_scores_and_classes(with_detector):
+    predictor = with_detector()
+    found = predictor.predict(two_bars())
+    assert [one.box for one in found] == [(10, 5, 20, 30), (30, 60, 50, 80)]
+    assert found.class_ids.tolist() == [1, 2]
+    assert found.scores[1] / found.scores[0] == pytest.approx(0.7 / 0.9, rel=0.1)
+    assert same(Instances((60, 90), predictor.stream(two_bars())), found)
+
+
+def test_boxes_that_are_given_win_and_no_box_is_an_answer_too(with_detector, monkeypatch):
+    predictor = with_detector()
+    monkeypatch.setattr(Predictor, "find_boxes", lambda self, image: pytest.fail("the detector was asked"))
+    assert [one.box for one in predictor.predict(two_bars(), boxes=[(1, 2, 9, 9)])] == [(1, 2, 9, 9)]
+    assert len(predictor.predict(two_bars(), boxes=[])) == 0
+
+
+def test_the_detector_looks_at_the_whole_image_in_tiles_of_its_own(with_detector):
+    predictor = with_detector(tile_size=64, overlap=32)
+    assert [one.box for one in predictor.predict(two_bars((100, 150)))] == [(10, 5, 20, 30), (30, 60, 50, 80)]
+
+
+def test_the_detector_is_loaded_once_and_only_when_it_is_needed(with_detector, monkeypatch):
+    predictor, loaded = with_detector(), []
+    read = predictor_module.read_model_folder
+    monkeypatch.setattr(predictor_module, "read_model_folder", lambda folder: loaded.append(folder) or read(folder))
+    predictor.predict(two_bars(), boxes=[])
+    assert loaded == []
+    for _ in range(2):
+        predictor.predict(two_bars())
+    assert len(loaded) == 1
+
+
+def test_a_detector_of_other_classes_is_refused(with_detector):
+    predictor = with_detector(mine=("dog", "cat"))
+    with pytest.raises(ConfigError, match=r"inference\.detector: .* has the classes cat, dog, this model dog, cat"):
+        predictor.predict(two_bars())
+    assert len(with_detector(names=("nucleus",), mine=("object",)).predict(two_bars())) == 2
+
+
+def test_a_detector_that_needs_boxes_is_refused(with_detector):
+    with pytest.raises(ConfigError, match=r"inference\.detector: .* takes boxes itself"):
+        with_detector(name=box_masks.NAME).predict(two_bars())
+
+
+def test_a_detector_of_a_model_that_takes_no_boxes_is_refused(oracle):
+    with pytest.raises(ConfigError, match=r"inference\.detector: this model \(rsis\) takes no boxes"):
+        Predictor(oracle, describe({}, inference={"detector": "nuclei"}))

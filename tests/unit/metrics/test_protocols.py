@@ -12,7 +12,19 @@ NEITHER = Example(np.zeros((1, 4), dtype=int), pred_masks=[])
 
 def test_the_names_are_those_of_the_contract():
     assert set(PROTOCOLS) == {
-        *("cvppp", "sds", "voc07", "din", "coco", "cityscapes", "proposals", "matching_iou", "nuclei", "semantic_iou")
+        *(
+            "cvppp",
+            "sds",
+            "voc07",
+            "din",
+            "coco",
+            "coco_boxes",
+            "cityscapes",
+            "proposals",
+            "matching_iou",
+            "nuclei",
+            "semantic_iou",
+        )
     }
 
 
@@ -64,7 +76,7 @@ def test_renumbering_targets_changes_nothing(protocol, make_examples):
     num_compared = 0
     for seed in range(30):
         examples = make_examples(seed, void=True, crowds=True, scale=6)
-        if protocol in ("sds", "voc07", "coco"):
+        if protocol in ("sds", "voc07", "coco", "coco_boxes"):
             examples = [example for example in examples if not ambiguous(example)]
         if not examples:
             continue

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seriatim.core.errors import DataError, ShapeError
+from seriatim.core.instances import Instance
 from seriatim.metrics import runs as runs_module
 from seriatim.metrics.runs import count_labels, runs_of
 
@@ -130,3 +131,13 @@ def test_codes_of_several_sizes_are_refused():
 def test_neighbouring_masks_that_fill_the_image_stay_apart():
     runs = runs_of(np.ones((3, 2, 2), dtype=bool))
     assert (runs.owners.tolist(), runs.starts.tolist(), runs.ends.tolist()) == ([0, 1, 2], [0, 0, 0], [4, 4, 4])
+
+
+@pytest.mark.parametrize("is_by_column", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_boxes_are_those_around_the_pixels_also_where_runs_go_over_several_lines(seed, is_by_column):
+    rng = np.random.default_rng(seed)
+    planes = rng.random((12, 7, 5)) < rng.choice([0.02, 0.1, 0.9], 12)[:, None, None]
+    planes[0], planes[1] = True, False
+    expected = [[0, 0, 0, 0] if (cut := Instance.from_mask(plane)) is None else list(cut.box) for plane in planes]
+    assert runs_of(planes, is_by_column).boxes.tolist() == expected

@@ -8,13 +8,47 @@ import torch
 from seriatim.core.batch import Batch, Prompts, select_images
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.inference.model_folder import ModelDescription, read_model_folder, write_model_folder
-from seriatim.models import catalogue, names
+from seriatim.models import catalogue, names, r2ios
+from seriatim.models.detector import Detector
 from seriatim.models.guidance import cells_at
 from seriatim.models.interface import TrainingContext
+from seriatim.models.sequential import SequentialModel
+from seriatim.nn.detections import true_boxes
 
 TINY = {"encoder": "test_resnet", "width": 8}
 
+DIN = {"fcn": "pyramid", "encoder": "test_resnet", "encoder_depth": 3, "pyramid_channels": 8}
+DIN |= {"templates_per_bin": 2, "training_iterations": 2, "iterations": 3}
+
+DETECTOR = {"encoder": "test_resnet", "encoder_depth": 3, "channels": 32, "head_convolutions": 1, "finest_size": 16}
+
+R2IOS = {"trunk": "pyramid", "encoder": "test_resnet", "encoder_depth": 4, "pyramid_channels": 8, "fc_channels": 16}
+R2IOS |= {"mask_side": 10, "mask_channels": 8, "hidden": 16, "box_side": 3}
+
 CASES = {
+    "detector": ("detector", {**DETECTOR, "num_classes": 3}),
+    "detector, one level": ("detector", {**DETECTOR, "encoder_depth": 2, "input_channels": 1}),
+    "detector, Faster R-CNN": (
+        "detector",
+        {**DETECTOR, "kind": "faster_rcnn", "num_classes": 3, "representation": 8, "input_channels": 4},
+    ),
+    "din": ("din", {**DIN, "num_classes": 3}),
+    "din, box term alone": (
+        "din",
+        {**DIN, "use_global": False, "use_shape": False, "detection_potential": False, "input_channels": 4},
+    ),
+    "din, no semantic CRF": ("din", {**DIN, "semantic_crf": None, "box_scores": "sigmoid", "input_channels": 1}),
+    "din, recalibrated scores": ("din", {**DIN, "box_scores": "recalibrated", "template_side": 9}),
+    "r2ios": ("r2ios", {**R2IOS, "num_classes": 3}),
+    "r2ios, one look": (
+        "r2ios",
+        {**R2IOS, "num_refinements": 1, "rebuilding": "none", "segmentation_aware": False, "input_channels": 1},
+    ),
+    "r2ios, two trunks": (
+        "r2ios",
+        {**R2IOS, "shared_trunk": False, "rebuilding": "fully_connected", "gate": False, "input_channels": 4},
+    ),
+    "r2ios, recursive only in use": ("r2ios", {**R2IOS, "training_refinements": 1, "pooling": "max", "dropout": 0.1}),
     "rsis": ("rsis", {**TINY, "num_classes": 3}),
     "rsis, sum": ("rsis", {**TINY, "skip_mode": "sum", "widths": "release", "skip_batch_norm": True}),
     "rsis, mult": ("rsis", {**TINY, "skip_mode": "mult", "levels": 3}),
@@ -50,8 +84,12 @@ CASES = {
     ),
 }
 
+R2IOS_PARTS = {"branches", "mask_head", "refinement_head"}
 RSIS_PARTS = {"encoder", "projections", "convlstms", "mask_head", "class_head", "stop_head"}
 PREFIXES = {
+    "detector": {"detector"},
+    "din": {"encoder", "head", "semantic_crf", "terms", "instance_crf"},
+    "r2ios": R2IOS_PARTS,
     "rsis": RSIS_PARTS,
     "rsis, guided": {*RSIS_PARTS, "pathway", "dense_head"},
     "ris": {"encoder", "convlstms", "inhibition", "confidence"},
@@ -64,6 +102,29 @@ RIS_NAMES = {
     *("inhibition.threshold", "inhibition.convolution.weight", "inhibition.convolution.bias"),
 }
 NAMES = {
+    "detector": {
+        *(f"detector.head.classification_head.cls_logits.{part}" for part in ("weight", "bias")),
+        *(
+            f"detector.head.regression_head.{layer}.{part}"
+            for layer in ("bbox_reg", "bbox_ctrness")
+            for part in ("weight", "bias")
+        ),
+    },
+    "din": {
+        *(f"semantic_crf.dense.{part}" for part in ("bilateral_weight", "spatial_weight", "compatibility")),
+        *(f"semantic_crf.potential.{part}" for part in ("pixel_weight", "detection_weight")),
+        *("terms.box_weight", "terms.global_weight", "terms.shape_weight", "terms.shape.templates"),
+        *("instance_crf.bilateral_weight", "instance_crf.spatial_weight"),
+    },
+    "r2ios": {
+        *(f"mask_head.{part}" for part in ("first.weight", "first.bias", "last.weight", "last.bias")),
+        *(f"mask_head.autoencoder.{layer}.{part}" for layer in ("encoder", "decoder") for part in ("weight", "bias")),
+        *(
+            f"refinement_head.{layer}.{part}"
+            for layer in ("fc6", "fc7", "class_head", "box_head")
+            for part in ("weight", "bias")
+        ),
+    },
     "rsis": {
         *("convlstms.1.changing.weight", "convlstms.1.constant.weight", "convlstms.1.constant.bias"),
         *("stop_head.weight", "stop_head.bias", "projections.0.weight", "projections.0.bias"),
@@ -77,19 +138,34 @@ NAMES = {
 NAMES["rsis, guided"] = NAMES["rsis"]
 """Names in full, of a part of what `CHECKED` finds."""
 
-CHECKED = ("convlstms.1.", "stop_head", "projections.0.", "confidence.", "inhibition.", "encoder.first.")
+CHECKED = (
+    *("convlstms.1.", "stop_head", "projections.0.", "confidence.", "inhibition.", "encoder.first."),
+    *("semantic_crf.", "terms.", "instance_crf."),
+    *("detector.head.classification_head.cls_logits", "detector.head.regression_head.bbox_"),
+    *("mask_head.", "refinement_head."),
+)
 
 WEIGHTS = {
+    "detector": {},
+    "din": {"instance": 1.0, "semantic": 1.0, "iou": 0.1, "unmatched": "background"},
+    "r2ios": {},
     "rsis": {"mask": 1.0, "classification": 0.1, "stop": 0.5, "maps": 1.0},
     "ris": {"mask": 1.0, "confidence": 1.0, "maps": 1.0},
 }
 
-ALWAYS = {"rsis": {"mask"}, "ris": {"mask", "confidence"}}
+ALWAYS = {
+    "detector": {"classification", "box"},
+    "din": {"instance"},
+    "r2ios": {"classification", "location", "segmentation"},
+    "rsis": {"mask"},
+    "ris": {"mask", "confidence"},
+}
 """Terms of the loss that the papers' own weights ask for from the start."""
 
 
 def test_every_model_of_the_catalogue_is_tried_here():
-    assert {name for name, _ in CASES.values()} == set(catalogue.CATALOGUE) == set(names())
+    assert {name for name, _ in CASES.values()} == set(catalogue.CATALOGUE)
+    assert set(catalogue.CATALOGUE) == {*names(), "detector"}
 
 
 def test_an_unknown_model_is_refused_with_a_near_one():
@@ -103,6 +179,15 @@ def model(request):
     return catalogue.entry(name), catalogue.build(name, config, seed=0)
 
 
+@pytest.fixture(params=[case for case, (name, _) in CASES.items() if name in ("ris", "rsis")])
+def sequential(request):
+    """Only the networks that emit an object a step."""
+    name, config = CASES[request.param]
+    network = catalogue.build(name, config, seed=0)
+    assert isinstance(network, SequentialModel)
+    return catalogue.entry(name), network
+
+
 @pytest.fixture
 def name(model):
     return next(name for name, entry in catalogue.CATALOGUE.items() if entry is model[0])
@@ -112,7 +197,20 @@ def batch_of(network, counts, size, seed=0):
     """Images of noise with squares, and the truth about them."""
     labels, classes = labels_of(counts, size)
     images = 0.5 * image_of(network, len(counts), size, seed) + 0.5 * (labels > 0)[:, None]
-    return Batch(images, labels, classes)
+    return Batch(images, labels, classes, prompts=prompts_of(network, labels, classes))
+
+
+def prompts_of(network, labels, classes):
+    """The boxes of the objects, for a model that takes boxes."""
+    if not network.takes_boxes:
+        return None
+    return tuple(true_boxes(*pair) for pair in zip(labels, classes, strict=True))
+
+
+def prompts_for(network, images):
+    """Boxes for images without a truth."""
+    labels, classes = labels_of([2] * len(images), images.shape[-2:])
+    return prompts_of(network, labels.repeat_interleave(2, 1)[:, : images.shape[-2]], classes)
 
 
 def context(num_objects=None):
@@ -123,6 +221,17 @@ def context(num_objects=None):
 def everything_found(network):
     """The network with settings under which even untrained weights find something: most pixels of the first step, say."""
     network.eval()
+    if isinstance(network, r2ios.R2IOS):
+        network.config = network.config.model_copy(update={"mask_threshold": 0.4, "min_score": 0.0})
+        return network
+    if isinstance(network, Detector):  # even random weights find boxes, but with nearly equal scores
+        for key, parameter in network.named_parameters():
+            if key.endswith(("cls_score.weight", "cls_logits.weight")):
+                parameter *= 50
+        return network
+    if not isinstance(network, SequentialModel):
+        network.head[-1].bias[0] -= 5  # of the background
+        return network
     memory = network.encode(image_of(network, 1, (40, 56)))
     first, _ = network.step(memory, network.initial_state(memory, 1))
     changes = {"stop_threshold": 0.0, "min_area_fraction": 0.0, "max_steps": 3}
@@ -133,10 +242,16 @@ def everything_found(network):
     return network
 
 
+def is_of_trunk(key):
+    """Whether a weight is of an encoder, some of whose layers begin with 0."""
+    parts = key.split(".")
+    return parts[0] == "encoder" or "trunk" in parts
+
+
 def found_by(network, images):
     """Of every image the objects found, in their order, as values that can be compared."""
     found = [[] for _ in images]
-    for one in network.detect(images):
+    for one in network.detect(images, prompts_for(network, images)):
         found[one.image].append(one.instance)
     return found
 
@@ -176,7 +291,7 @@ def test_every_parameter_is_in_one_group(model):
 def test_masks_lie_in_the_image_and_scores_in_0_to_1(model):
     network = everything_found(model[1])
     images = image_of(network, 2, (40, 56))
-    everything = list(network.detect(images))
+    everything = list(network.detect(images, prompts_for(network, images)))
     assert {one.image for one in everything} <= {0, 1}
     assert everything, "nothing was found, so nothing was tested"
     for one in everything:
@@ -214,8 +329,8 @@ def test_a_model_that_is_saved_and_loaded_finds_the_same(model, name, tmp_path):
     assert same(found_by(network, images)[0], found_by(loaded.eval(), images)[0])
 
 
-def test_prompts_that_a_model_does_not_take_are_refused(model):
-    network = model[1].eval()
+def test_prompts_that_a_model_does_not_take_are_refused(sequential):
+    network = sequential[1].eval()
     images, none = image_of(network, 1, (48, 48)), Prompts.none()
     boxes = none._replace(boxes=torch.zeros(1, 4), scores=torch.ones(1), class_ids=torch.ones(1, dtype=torch.long))
     with pytest.raises(ConfigError, match="boxes: this model takes none"):
@@ -226,8 +341,8 @@ def test_prompts_that_a_model_does_not_take_are_refused(model):
 
 
 @torch.no_grad()
-def test_a_guided_model_looks_at_the_points_it_is_given(model):
-    network = everything_found(model[1])
+def test_a_guided_model_looks_at_the_points_it_is_given(sequential):
+    network = everything_found(sequential[1])
     if network.config.guidance is None:
         assert network.diameter_estimator is None
         return
@@ -281,20 +396,25 @@ def test_any_image_trains_one_step_with_a_finite_loss_and_a_gradient_everywhere(
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    terms = network.losses(Batch(images, labels, classes), weights, context())
+    batch = Batch(images, labels, classes, prompts=prompts_of(network, labels, classes))
+    terms = network.losses(batch, weights, context())
     assert all(term.ndim == 0 and bool(term.isfinite()) for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     missing = [key for key, parameter in network.named_parameters() if parameter.grad is None]
-    assert missing == []
-    assert all(bool(parameter.grad.isfinite().all()) for parameter in network.parameters())
+    if max(counts) or not network.takes_boxes:  # without a box, what reads boxes takes no part
+        assert missing == []
+    given = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    assert all(bool(gradient.isfinite().all()) for gradient in given)
     if counts[0] > 1:
         still = [
             key for key, parameter in network.named_parameters() if not parameter.grad.any() and key.endswith("weight")
         ]
         one_class = network.config.num_classes == 1  # of one class, the softmax is 1
-        assert {key for key in still if not key.startswith("encoder")} == (
-            {"class_head.weight"} if one_class else set()
-        )
+        if (
+            getattr(network.config, "use_global", True) is False
+        ):  # what all labels are multiplied with is without effect
+            still = [key for key in still if key != "terms.box_weight"]
+        assert {key for key in still if not is_of_trunk(key)} == ({"class_head.weight"} if one_class else set())
     optimizer.step()
     assert all(bool(parameter.isfinite().all()) for parameter in network.parameters())
 
@@ -303,15 +423,19 @@ def test_a_term_of_weight_zero_is_not_computed(model, name):
     entry, network = model
     network.train()
     labels, classes = labels_of([2, 1], (48, 48))
-    batch = Batch(image_of(network, 2, (48, 48)), labels, classes)
+    images, prompts = image_of(network, 2, (48, 48)), prompts_of(network, labels, classes)
+    batch = Batch(images, labels, classes, prompts=prompts)
     terms = network.losses(batch, entry.objective_config(), context())
-    assert set(terms) == ALWAYS[name]
+    more = ()
+    if name == "detector":  # of either kind
+        more = ("centreness",) if network.config.kind == "fcos" else ("objectness", "proposal_box")
+    assert set(terms) == {*ALWAYS[name], *more}
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("batch", "size"), [(1, (33, 47)), (2, (64, 48))])
-def test_encode_and_steps_equal_the_whole_sequence(model, batch, size):
-    _, network = model
+def test_encode_and_steps_equal_the_whole_sequence(sequential, batch, size):
+    _, network = sequential
     network.eval()
     images = image_of(network, batch, size)
     whole = network(images, 3)
@@ -325,8 +449,8 @@ def test_encode_and_steps_equal_the_whole_sequence(model, batch, size):
 
 
 @torch.no_grad()
-def test_a_step_gives_the_same_answer_when_it_is_asked_again(model):
-    _, network = model
+def test_a_step_gives_the_same_answer_when_it_is_asked_again(sequential):
+    _, network = sequential
     network.eval()
     memory = network.encode(image_of(network, 1, (48, 48)))
     state = network.initial_state(memory, 1)
@@ -336,8 +460,8 @@ def test_a_step_gives_the_same_answer_when_it_is_asked_again(model):
 
 
 @torch.no_grad()
-def test_images_of_a_batch_do_not_see_each_other(model):
-    _, network = model
+def test_images_of_a_batch_do_not_see_each_other(sequential):
+    _, network = sequential
     network.double().eval()
     images = image_of(network, 3, (48, 33)).double()
     memory = network.encode(images)
@@ -371,5 +495,6 @@ def test_the_names_of_stored_weights_stay_as_they_are(case):
 
 def test_images_with_other_channels_are_refused(model):
     _, network = model
+    images = torch.rand(1, 2, 32, 32)
     with pytest.raises(ShapeError, match=r"expected . channels, got 2"):
-        network.encode(torch.rand(1, 2, 32, 32))
+        list(network.detect(images, prompts_for(network, images)))

@@ -64,6 +64,35 @@ def test_weights_moments_and_counters_are_restored_exactly(trained):
     assert same(network.state_dict(), undisturbed.state_dict())
 
 
+def test_the_momentum_of_sgd_is_restored_exactly(tmp_path):
+    networks = [torch.nn.Linear(2, 1) for _ in range(2)]
+    optimizers = [torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9) for network in networks]
+    for seed in range(3):
+        update(networks[0], optimizers[0], seed)
+    save_checkpoint(tmp_path, networks[0], optimizers[0], RunState(3))
+    load_newest(tmp_path, networks[1], optimizers[1])
+    for seed in range(3, 5):
+        for network, optimizer in zip(networks, optimizers, strict=True):
+            update(network, optimizer, seed)
+    assert same(networks[0].state_dict(), networks[1].state_dict())
+
+
+@pytest.mark.filterwarnings("ignore:for weight. copying from a non-meta parameter")
+def test_moments_of_a_single_number_go_to_the_device_of_their_weight(tmp_path):
+    network = torch.nn.Module()
+    network.weight = torch.nn.Parameter(torch.tensor(1.0))
+    optimizer = torch.optim.Adam(network.parameters())
+    network.weight.grad = torch.tensor(1.0)
+    optimizer.step()
+    save_checkpoint(tmp_path, network, optimizer, RunState(1))
+    elsewhere = torch.nn.Module()
+    elsewhere.weight = torch.nn.Parameter(torch.tensor(1.0, device="meta"))
+    moved = torch.optim.Adam(elsewhere.parameters())
+    load_newest(tmp_path, elsewhere, moved)
+    devices = {key: value.device.type for key, value in moved.state[elsewhere.weight].items()}
+    assert devices == {"step": "cpu", "exp_avg": "meta", "exp_avg_sq": "meta"}
+
+
 def test_moments_of_before_do_not_survive_loading(trained):
     folder, copies = trained
     network, optimizer = make(seed=1)

@@ -13,7 +13,7 @@ from seriatim.data.synthetic.sources import RosetteSource
 from seriatim.training.loop import train
 from seriatim.training.recipe import DataConfig, Recipe
 from seriatim.training.run_folder import RunFolder
-from seriatim.training.splits import Splits, check_classes, check_images, open_splits
+from seriatim.training.splits import Splits, check_classes, check_images, open_splits, training_masks
 
 PERSON, CAR = CLASS_NAMES.index("person") + 1, CLASS_NAMES.index("car") + 1
 
@@ -198,3 +198,18 @@ def test_data_that_are_missing_name_the_setting_to_change(tmp_path, part):
     config = DataConfig(**{"source": "rosettes:4", part: f"folder:{tmp_path / 'nowhere'}"})
     with pytest.raises(DataError, match=rf"found no images/.*set data\.{part}"):
         open_splits(config)
+
+
+def test_masks_are_those_of_training_objects_alone_in_an_order_drawn_from_the_seed():
+    class Unreadable(RosetteSource):
+        def read(self, index):
+            raise AssertionError("an image that is kept back was read")
+
+    splits = Splits(RosetteSource(3), Unreadable(2), Unreadable(2))
+    first, again, other = (list(training_masks(splits, 8, seed)) for seed in (0, 0, 1))
+    assert len(first) == len(again) == 8
+    assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
+    assert [mask.shape for mask in first] != [mask.shape for mask in other]
+    assert all(edge.any() for mask in first for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+    objects = sum(len(splits.training.read(index).classes) for index in range(3))
+    assert len(list(training_masks(splits, 10_000, 0))) == objects

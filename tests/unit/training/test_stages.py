@@ -281,3 +281,16 @@ def test_a_rate_of_zero_freezes_a_group_and_its_batch_norms_and_nothing_else():
     assert {"encoder.0.weight", "encoder.1.running_mean"} <= changed
     assert "encoder.0.weight" in gradients
     assert all(module.training for module in network.modules())
+
+
+def test_sgd_adds_its_momentum_to_each_step():
+    network = Small()
+    settings = {"name": "sgd", "momentum": 0.5, "learning_rate": 0.1, "weight_decay": 0.0}
+    optimizer, weight = make_optimizer(network, recipe_of({}, optimizer=settings)), network.head.bias
+    with torch.no_grad():
+        weight.zero_()
+    for expected in (-0.1, -0.25, -0.425):  # steps of 0.1, 0.1 + 0.05 and 0.1 + 0.075
+        weight.grad = torch.ones(1)
+        optimizer.step()
+        assert float(weight.detach()) == pytest.approx(expected)
+    assert recipe_of({}, optimizer={"name": "sgd"}).optimizer.momentum == 0.9

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.nn.crf.permutohedral import (
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
 
 COMPATIBILITIES = ("potts", "learned")
 REACH = 3.3
+
+MAX_FIELD_BYTES = 2**27
+"""A mean field that takes more, and needs no gradient, is updated some labels at a time, where labels do not mix (Potts).
+
+With a gradient, its iterations are computed again on the way back instead of being kept.
+"""
+
+LABELS_AT_ONCE = 16
 
 
 def gaussian_taps(theta: float) -> Float[Tensor, " taps"]:
@@ -238,18 +247,46 @@ class DenseCRF(nn.Module):
         return CRFKernels(size, appearance, Smoothness(size, self.theta_gamma, compiled), image.ndim == 4)
 
     def refine(
-        self, unary_logits: Float[Tensor, "*batch labels height width"], kernels: CRFKernels
+        self,
+        unary_logits: Float[Tensor, "*batch labels height width"],
+        kernels: CRFKernels,
+        num_iterations: int | None = None,
     ) -> Float[Tensor, "*batch labels height width"]:
         """The refined logits of an image whose kernels `prepare` made.
+
+        Args:
+            unary_logits: as for `forward`.
+            kernels: of the image.
+            num_iterations: how often the messages are passed; None takes `num_mean_field_iterations`.
 
         Raises:
             ShapeError: if the logits do not fit the kernels or contain NaN.
         """
         self._check_unary(unary_logits, kernels)
+        count = self.num_mean_field_iterations if num_iterations is None else num_iterations
         if not kernels.batched:
-            return self._refine_image(unary_logits, kernels, kernels.appearance[0])
+            return self._refine_image(unary_logits, kernels, kernels.appearance[0], count)
         pairs = zip(unary_logits, kernels.appearance, strict=True)
-        return torch.stack([self._refine_image(unary, kernels, lattice) for unary, lattice in pairs])
+        return torch.stack([self._refine_image(unary, kernels, lattice, count) for unary, lattice in pairs])
+
+    def iterate(
+        self,
+        unary_logits: Float[Tensor, "labels height width"],
+        probs: Float[Tensor, "labels height width"],
+        kernels: CRFKernels,
+        image: int = 0,
+    ) -> Float[Tensor, "labels height width"]:
+        """The logits after one mean-field iteration, for who adds potentials of their own or looks at the iterations.
+
+        Args:
+            unary_logits: as for `forward`, of one image.
+            probs: the mean field so far.
+            kernels: of the image or of its batch.
+            image: number of the image in the batch of the kernels.
+        """
+        scores, flat = unary_logits.flatten(1).T, probs.flatten(1).T
+        logits = self._iterate(scores, flat, kernels, kernels.appearance[image])
+        return logits.T.reshape(unary_logits.shape)
 
     def _features(self, plane: Tensor) -> Tensor:
         """The features of the appearance kernel: colours divided by theta_beta, positions divided by theta_alpha."""
@@ -274,25 +311,50 @@ class DenseCRF(nn.Module):
         if unary.isnan().any():
             raise ShapeError("unary_logits: contain NaN")
 
-    def _refine_image(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
+    def _refine_image(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice, count: int) -> Tensor:
         learns = torch.is_grad_enabled() and (
             unary.requires_grad or any(each.requires_grad for each in self.parameters())
         )
+        if not learns and self.compatibility is None and unary.nbytes > MAX_FIELD_BYTES:
+            return self._refine_in_parts(unary, kernels, lattice, count)
         if kernels.smoothness.compiled and unary.dtype == torch.float32 and not learns:
-            return self._refine_compiled(unary, kernels, lattice)
+            return self._refine_compiled(unary, kernels, lattice, count)
         scores = unary.flatten(1).T
-        looks, places = (weight.to(unary.dtype).flatten() for weight in (self.bilateral_weight, self.spatial_weight))
         logits = scores
-        for _ in range(self.num_mean_field_iterations):
-            probs = logits.softmax(dim=1)
-            messages = looks * lattice.filter(probs) + places * kernels.smoothness.filter(probs)
-            if self.compatibility is None:
-                logits = scores + messages
+
+        def iterate(logits: Tensor) -> Tensor:
+            return self._iterate(scores, logits.softmax(dim=1), kernels, lattice)
+
+        for _ in range(count):
+            if learns and unary.nbytes > MAX_FIELD_BYTES:
+                logits = checkpoint(iterate, logits, use_reentrant=False)
+                assert isinstance(logits, Tensor)
             else:
-                logits = scores - messages @ self.compatibility.to(unary.dtype).T
+                logits = iterate(logits)
         return logits.T.reshape(unary.shape)
 
-    def _refine_compiled(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
+    def _iterate(self, scores: Tensor, probs: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice) -> Tensor:
+        looks, places = (weight.to(scores.dtype).flatten() for weight in (self.bilateral_weight, self.spatial_weight))
+        messages = looks * lattice.filter(probs) + places * kernels.smoothness.filter(probs)
+        if self.compatibility is None:
+            return scores + messages
+        return scores - messages @ self.compatibility.to(scores.dtype).T
+
+    def _refine_in_parts(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice, count: int) -> Tensor:
+        """The same without a gradient in one field beside the unary: a label's messages come from its own probabilities alone."""
+        field, weights = unary.clone(), [self.bilateral_weight, self.spatial_weight]
+        looks, places = (weight.to(unary.dtype).flatten().expand(len(unary)) for weight in weights)
+        for _ in range(count):
+            for row in range(field.shape[1]):
+                field[:, row] = field[:, row].softmax(dim=0)
+            for first in range(0, len(field), LABELS_AT_ONCE):
+                part = slice(first, first + LABELS_AT_ONCE)
+                probs = field[part].flatten(1).T
+                messages = looks[part] * lattice.filter(probs) + places[part] * kernels.smoothness.filter(probs)
+                field[part] = unary[part] + messages.T.reshape(field[part].shape)
+        return field
+
+    def _refine_compiled(self, unary: Tensor, kernels: CRFKernels, lattice: PermutohedralLattice, count: int) -> Tensor:
         """The same without a gradient: the kernels do all steps of an iteration."""
         from seriatim.nn.crf.crf_kernels import Energies, mean_field
 
@@ -306,5 +368,5 @@ class DenseCRF(nn.Module):
         share = (lattice.scale / lattice.norm(torch.float32)).flatten().numpy()
         energies = Energies(lattice.tables, share, kernels.smoothness.for_kernels(torch.float32), looks, places, costs)
         scores = unary.detach().reshape(labels, -1).contiguous().numpy()
-        out = mean_field(scores, kernels.size, energies, self.num_mean_field_iterations, torch.get_num_threads())
+        out = mean_field(scores, kernels.size, energies, count, torch.get_num_threads())
         return torch.from_numpy(out).view(unary.shape)

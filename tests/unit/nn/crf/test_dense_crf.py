@@ -6,6 +6,7 @@ import pytest
 import torch
 from skimage import data
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.nn import DenseCRF
@@ -308,3 +309,35 @@ print(int(status.read_text().split("VmHWM:")[1].split()[0]) - resident)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True)
     assert int(done.stdout) < 1_000_000
+
+
+@pytest.mark.parametrize("label_weights", [False, True])
+@torch.no_grad()
+def test_a_field_too_large_for_its_room_is_updated_some_labels_at_a_time(monkeypatch, label_weights):
+    image, unary = picture(20), 3 * random(70, 20, 20)
+    crf = randomised(DenseCRF(10.0, 20.0, 2.0, num_labels=70, label_weights=label_weights))
+    at_once = crf(unary, image)
+    calls = []
+    refine_in_parts = crf._refine_in_parts
+    monkeypatch.setattr(crf, "_refine_in_parts", lambda *given: calls.append(1) or refine_in_parts(*given))
+    monkeypatch.setattr("seriatim.nn.crf.dense_crf.MAX_FIELD_BYTES", 1)
+    before = unary.clone()
+    assert_same_probs(crf(unary, image), at_once)
+    assert len(calls) == 1
+    assert torch.equal(unary, before)
+
+
+@pytest.mark.parametrize("settings", [{}, {"compatibility": "learned", "num_labels": 4, "label_weights": True}])
+def test_a_field_too_large_for_its_room_has_the_same_gradients(monkeypatch, settings):
+    image, unary = picture(12), 3 * random(4, 12, 12)
+    crf = randomised(DenseCRF(10.0, 20.0, 2.0, **settings))
+    inputs, calls, gradients = (unary.requires_grad_(), *crf.parameters()), [], []
+    monkeypatch.setattr(
+        "seriatim.nn.crf.dense_crf.checkpoint", lambda *given, **named: calls.append(1) or checkpoint(*given, **named)
+    )
+    for most in (2**27, 1):
+        monkeypatch.setattr("seriatim.nn.crf.dense_crf.MAX_FIELD_BYTES", most)
+        gradients.append(torch.autograd.grad((crf(unary, image).softmax(0) ** 2).sum(), inputs))
+    assert len(calls) == crf.num_mean_field_iterations
+    for ours, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, other)

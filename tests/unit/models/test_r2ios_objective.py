@@ -1,0 +1,97 @@
+"""Which proposals an image trains on, and what each look at them is trained towards; eq. 1 itself is in `tests/equations`."""
+
+import pytest
+import torch
+
+from seriatim.core.errors import ConfigError
+from seriatim.models.r2ios_objective import (
+    R2IOSObjectiveConfig,
+    Refinement,
+    draw,
+    label,
+    make_goals,
+    objective,
+    read_truth,
+)
+
+SCALE = (0.1, 0.1, 0.2, 0.2)
+LABELS = torch.zeros(20, 30, dtype=torch.long)
+LABELS[2:10, 2:10] = 1
+LABELS[5:15, 12:20] = 3  # the second object has no pixel in this crop
+CLASSES = torch.tensor([4, 1, 2, 0])
+TRUTH = read_truth(LABELS, CLASSES, 5)
+EMPTY = read_truth(torch.zeros(20, 30, dtype=torch.long), torch.zeros(0, dtype=torch.long), 5)
+
+
+def test_objects_without_a_pixel_are_left_out_and_the_others_keep_their_classes():
+    assert TRUTH.classes.tolist() == [4, 2]
+    assert TRUTH.objects.boxes.tolist() == [[2, 2, 10, 10], [5, 12, 15, 20]]
+
+
+def test_a_model_without_classes_has_objects_of_class_1():
+    assert read_truth(LABELS, CLASSES, 0).classes.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(("classes", "unknown"), [([4, 1, 6], 6), ([0, 1, 2], 0)])
+def test_a_class_that_the_model_does_not_know_is_refused(classes, unknown):
+    with pytest.raises(ConfigError, match=f"an object of the data is of class {unknown}"):
+        read_truth(LABELS, torch.tensor(classes), 5)
+
+
+def test_labels_are_of_the_own_image_alone():
+    boxes = torch.tensor([[2.0, 2, 10, 9], [2.0, 2, 10, 9], [5.0, 12, 15, 20], [0.0, 0, 20, 30]])
+    classes, targets = label(boxes, torch.tensor([0, 1, 1, 1]), [EMPTY, TRUTH], 0.5)
+    assert classes.tolist() == [0, 4, 2, 0]
+    assert targets.tolist() == [boxes[0].tolist(), [2, 2, 10, 10], [5, 12, 15, 20], boxes[3].tolist()]
+
+
+def test_an_overlap_of_exactly_the_limit_is_foreground():
+    classes, _ = label(torch.tensor([[2.0, 2, 10, 6]]), torch.tensor([0]), [TRUTH], 0.5)
+    assert classes.tolist() == [4]
+
+
+def test_goals_are_those_of_the_box_as_it_lies_now():
+    boxes = torch.tensor([[0.0, 0, 20, 30], [6.0, 2, 14, 10]])
+    goals = make_goals(
+        boxes, torch.tensor([0, 1]), [EMPTY, TRUTH], label(boxes, torch.tensor([0, 1]), [EMPTY, TRUTH], 0.3), SCALE, 2
+    )
+    assert goals.classes.tolist() == [0, 4]
+    assert goals.offsets.tolist() == [[0.0] * 4, [-5.0, 0.0, 0.0, 0.0]]  # up by 4 of 8 pixels
+    assert goals.masks.tolist() == [[[0, 0], [0, 0]], [[1, 1], [0, 0]]]
+
+
+def test_the_true_boxes_are_drawn_too_where_that_is_asked_for():
+    proposals = torch.tensor([[0.0, 0, 4, 4]])
+    for is_added, count in ((True, 3), (False, 1)):
+        weights = R2IOSObjectiveConfig(add_truth=is_added, foreground_fraction=1.0)
+        assert len(draw(proposals, TRUTH, weights, torch.Generator())) == count
+    assert draw(torch.zeros(0, 4), EMPTY, R2IOSObjectiveConfig(), torch.Generator()).shape == (0, 4)
+
+
+def look_of(count):
+    return Refinement(
+        torch.zeros(count, 4),
+        torch.zeros(count, 6, requires_grad=True),
+        torch.zeros(count, 6, 4, requires_grad=True),
+        torch.zeros(count, 2, 3, 3, requires_grad=True),
+        torch.zeros(count, 4),
+    )
+
+
+def test_no_proposals_cost_nothing_and_still_have_a_gradient():
+    none = torch.zeros(0, 4)
+    images = torch.zeros(0, dtype=torch.long)
+    goals = make_goals(none, images, [EMPTY], label(none, images, [EMPTY], 0.5), SCALE, 3)
+    terms = objective([look_of(0)] * 2, [goals] * 2, R2IOSObjectiveConfig())
+    total = torch.stack(list(terms.values())).sum()
+    total.backward()
+    assert total.item() == 0
+
+
+def test_a_term_of_weight_0_is_left_out_and_others_are_weighted():
+    boxes, images = torch.tensor([[2.0, 2, 10, 9]]), torch.tensor([0])
+    goals = make_goals(boxes, images, [TRUTH], label(boxes, images, [TRUTH], 0.5), SCALE, 3)
+    once = objective([look_of(1)], [goals], R2IOSObjectiveConfig())
+    weighted = objective([look_of(1)], [goals], R2IOSObjectiveConfig(location=0.0, segmentation=3.0))
+    assert set(weighted) == {"classification", "segmentation"}
+    assert weighted["segmentation"].item() == pytest.approx(3 * once["segmentation"].item())
