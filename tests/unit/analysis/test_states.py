@@ -184,5 +184,6 @@ def test_the_summary_holds_a_line_a_step(ris):
 def test_a_model_without_steps_is_refused(ris):
     other = make("ris", RIS)
     other.network = torch.nn.Identity()
+    other.network.takes_boxes = False
     with pytest.raises(ConfigError, match="no states to trace"):
         trace_states(other, tile_image())

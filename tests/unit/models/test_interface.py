@@ -128,6 +128,7 @@ NAMES = {
     "rsis": {
         *("convlstms.1.changing.weight", "convlstms.1.constant.weight", "convlstms.1.constant.bias"),
         *("stop_head.weight", "stop_head.bias", "projections.0.weight", "projections.0.bias"),
+        *("mask_head.weight", "mask_head.bias"),
     },
     "ris": {*RIS_NAMES, "encoder.first.weight", "encoder.first.bias"},
     "ris, guided": {
@@ -135,7 +136,10 @@ NAMES = {
         *(f"inhibition.convolution.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")),
     },
 }
-NAMES["rsis, guided"] = NAMES["rsis"]
+NAMES["rsis, guided"] = {
+    *(name for name in NAMES["rsis"] if not name.startswith("mask_head.")),
+    *(f"mask_head.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")),
+}
 """Names in full, of a part of what `CHECKED` finds."""
 
 CHECKED = (
