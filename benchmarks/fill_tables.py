@@ -104,23 +104,28 @@ def scores_table(numbers: Numbers, name: str, columns: Sequence[Column]) -> list
         return []
     rows = []
     for system, result in numbers["sets"][name]["systems"].items():
-        scores = {protocol: {row.name: row for row in headline_rows(result[protocol])} for _, protocol, *_ in columns}
-        found = [(scores[protocol][key], digits) for _, protocol, key, digits in columns]
+        values, intervals = score_rows(result, columns)
         counts = f"{result['predictions']} / {result['targets']}"
-        rows.append(
-            [
-                f"`{system}`",
-                *(fixed(row.value, digits) for row, digits in found),
-                counts,
-                f"{result['images_per_second']:.2f}",
-            ]
-        )
-        intervals = [
-            "-" if row.interval is None else f"{row.interval[0]:.{digits}f} to {row.interval[1]:.{digits}f}"
-            for row, digits in found
-        ]
+        rows.append([f"`{system}`", *values, counts, f"{result['images_per_second']:.2f}"])
         rows.append(["95 % interval", *intervals, "", ""])
     return markdown(["model", *(title for title, *_ in columns), "objects predicted / true", "images a second"], rows)
+
+
+def score_rows(result: Numbers, columns: Sequence[Column]) -> tuple[list[str], list[str]]:
+    """The scores of one model, and their 95 % intervals."""
+    scores = {protocol: {row.name: row for row in headline_rows(result[protocol])} for _, protocol, *_ in columns}
+    found = [(scores[protocol][key], digits) for _, protocol, key, digits in columns]
+    return [fixed(row.value, digits) for row, digits in found], [
+        "-" if row.interval is None else f"{row.interval[0]:.{digits}f} to {row.interval[1]:.{digits}f}"
+        for row, digits in found
+    ]
+
+
+def one_model(numbers: Numbers, columns: Sequence[Column]) -> list[str]:
+    """Two lines for the model of a file of `seriatim evaluate --json`."""
+    values, intervals = score_rows(numbers, columns)
+    name = f"`{Path(numbers['model']).name}`"
+    return markdown(["model", *(title for title, *_ in columns)], [[name, *values], ["95 % interval", *intervals]])
 
 
 def zoo_summary(numbers: Numbers) -> list[str]:
@@ -372,6 +377,7 @@ def with_change(cell: Numbers, digits: int) -> str:
 TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "zoo_summary": zoo_summary,
     "nuclei_scores": lambda numbers: scores_table(numbers, "nuclei", NUCLEI_COLUMNS),
+    "leaf_network": lambda numbers: one_model(numbers, LEAVES_COLUMNS),
     "leaves_scores": lambda numbers: scores_table(numbers, "leaves", LEAVES_COLUMNS),
     "scenes_scores": lambda numbers: scores_table(numbers, "scenes", SCENES_COLUMNS),
     "scenes_classes": scenes_classes,
