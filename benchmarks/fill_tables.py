@@ -306,6 +306,27 @@ def dense_crf_memory(numbers: Numbers) -> list[str]:
     return markdown(["thetas", "pixels", "vertices", "added by the CRF", "whole process"], rows)
 
 
+def din_memory(numbers: Numbers) -> list[str]:
+    """Largest memory of a process by the number of detections of its image."""
+    columns = ["detections", "in use", "in training"]
+    tasks = {(row["task"], row["detections"]): f"{row['bytes'] / 1e9:.2f} GB" for row in numbers["rows"]}
+    counts = sorted({count for _, count in tasks})
+    rows = [
+        [str(count), *(tasks.get((task, count), "not measured") for task in ("prediction", "training"))]
+        for count in counts
+    ]
+    return markdown(columns, rows)
+
+
+def din_parts(numbers: Numbers) -> list[str]:
+    """Seconds of each part of DIN by the number of detections."""
+    parts = ("semantic network", "semantic CRF", "terms", "instance CRF", "whole")
+    rows = [
+        [str(row["detections"]), *(f"{row['parts'][part]['wall']:.3f} s" for part in parts)] for row in numbers["rows"]
+    ]
+    return markdown(["detections", *parts], rows)
+
+
 def metrics_speed(numbers: Numbers) -> list[str]:
     """Processor times of our protocols beside pycocotools."""
     rows = []
@@ -387,6 +408,8 @@ TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "dense_crf_smoothness": dense_crf_smoothness,
     "dense_crf_accuracy": dense_crf_accuracy,
     "dense_crf_memory": dense_crf_memory,
+    "din_memory": din_memory,
+    "din_parts": din_parts,
     "metrics_speed": metrics_speed,
     "polarity": polarity,
     "kill_resume": kill_resume,
