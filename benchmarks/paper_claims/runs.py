@@ -72,8 +72,12 @@ def recipe_of(variant: Variant, seed: int, work: Path, size: Size = FULL) -> Rec
 
 
 def key_of(variant: Variant, seed: int, work: Path, size: Size = FULL) -> str:
-    """The name of a run: a hash of everything that its numbers depend on."""
-    settings = recipe_of(variant, seed, work, size).model_dump(mode="json")
+    """The name of a run: a hash of everything that its numbers depend on.
+
+    Settings at their defaults have no share in it, so that a setting which the library gets later leaves the names as they are; where a default
+    changes, `VERSION` has to.
+    """
+    settings = recipe_of(variant, seed, work, size).model_dump(mode="json", exclude_defaults=True)
     settings["data"]["source"] = variant.images
     facts = {"version": VERSION, "recipe": settings, "training": size.training, "test": size.test}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

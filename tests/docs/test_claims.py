@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,15 @@ def test_every_claim_names_variants_conditions_and_settings_that_there_are(tmp_p
             recipe = runs.recipe_of(variant, 1, tmp_path)
             resolve_stages(recipe)
             catalogue.entry(recipe.model.name).config.parse(recipe.model.config)
+
+
+def test_the_name_of_a_run_stays_when_the_library_gets_a_setting(tmp_path, monkeypatch):
+    from paper_claims import runs, trained
+
+    monkeypatch.setattr(runs, "training_folder", lambda name, work, count: tmp_path)
+    assert runs.key_of(trained.RSIS, 0, tmp_path) == "387b950989ee4955"  # of before `optimizer.momentum`, for one
+    changed = replace(trained.RSIS, settings=("optimizer.weight_decay=0.5",))
+    assert runs.key_of(changed, 0, tmp_path) != runs.key_of(trained.RSIS, 0, tmp_path)
 
 
 def test_each_training_is_made_once_with_all_its_conditions():
