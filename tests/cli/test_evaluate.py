@@ -23,6 +23,7 @@ def test_label_maps_are_scored_and_shown_as_a_table(run, data, tmp_path):
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert {"commit", "seconds", "cores"} <= set(scores["provenance"])
     assert scores["provenance"]["command"].startswith("seriatim evaluate --data folder:")
+    assert (scores["data"], scores["predictions"]) == ("folder:PATH/TO/data", "PATH/TO/labels")
     assert scores["nuclei"]["AP"]["0.5"] == 1.0
     assert scores["images"] == 2
     assert len(scores["nuclei"]["per_image"]) == 2

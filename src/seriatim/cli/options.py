@@ -216,14 +216,16 @@ def open_prediction_source(
 def what_is_judged(
     data: str, recipe: str | None, part: Part, model: str | None, predictions: Path | None
 ) -> dict[str, str]:
-    """The options that say what was judged on which images, for JSON.
+    """The options that say what was judged on which images, for JSON and without paths of this machine.
 
     >>> what_is_judged("folder:plants", None, Part.test, "leaves", None)
     {'data': 'folder:plants', 'model': 'leaves'}
     """
+    from seriatim.core.provenance import without_machine_paths
+
     kept_back = {} if recipe is None else {"recipe": recipe, "part": part.value}
     judged = {"predictions": str(predictions)} if model is None else {"model": model}
-    return {"data": data, **kept_back, **judged}
+    return {name: without_machine_paths(word) for name, word in {"data": data, **kept_back, **judged}.items()}
 
 
 def write_numbers(numbers: Mapping[str, Any], file: Path | None, started: "Start") -> bool:
