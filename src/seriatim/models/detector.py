@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.detection import FCOS, FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -34,6 +33,7 @@ from seriatim.core.instances import Instance
 from seriatim.models.interface import Found, Model, ModelConfig, TrainingContext
 from seriatim.nn.detections import true_boxes
 from seriatim.nn.encoders import Encoder
+from seriatim.nn.padding import continue_images
 
 FIRST_DISTANCE = 4.0
 """FCOS: distance from a place to the edges of its box that the untrained network gives, in units of the level (an eighth of the size of its objects)."""
@@ -258,9 +258,7 @@ class _AsItIs(nn.Module):
 
     def forward(self, images: list[Tensor], targets: Any = None) -> tuple[ImageList, Any]:
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-        more_rows, more_columns = (-extent % self.multiple for extent in sizes[0])
-        padded = F.pad(torch.stack(images), (0, more_columns, 0, more_rows), mode="replicate")
-        return ImageList(padded, sizes), targets
+        return ImageList(continue_images(torch.stack(images), self.multiple), sizes), targets
 
     def postprocess(self, result: list[dict[str, Tensor]], *sizes: Any) -> list[dict[str, Tensor]]:
         del sizes

@@ -40,6 +40,7 @@ from seriatim.nn.detections import Detections, read_detections, true_boxes
 from seriatim.nn.encoders import Encoder
 from seriatim.nn.fcn import FC_CHANNELS, VGG16, FCN8sScores, FinestLevel
 from seriatim.nn.instance_terms import InstanceTerms, Terms
+from seriatim.nn.padding import continue_images
 from seriatim.nn.shape_templates import NUM_BINS, ShapeTerm, make_templates, read_templates
 
 
@@ -213,7 +214,7 @@ class DIN(Model[DINConfig]):
         if images.shape[1] != self.config.input_channels:
             raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
         height, width = images.shape[-2:]
-        padded = _continue(images, self.padded_multiple).contiguous(memory_format=torch.channels_last)
+        padded = continue_images(images, self.padded_multiple).contiguous(memory_format=torch.channels_last)
         scores = self.head(self.encoder(padded))
         scores = scores if scores.dtype == torch.float64 else scores.float()
         whole = F.interpolate(scores, scale_factor=self.cell_size, mode="bilinear", align_corners=False)
@@ -436,9 +437,3 @@ def _make_fcn(config: DINConfig, num_labels: int) -> tuple[nn.Module, nn.Module,
     finest = FinestLevel(encoder.widths[: config.encoder_depth - config.finest_level], config.pyramid_channels)
     head = nn.Sequential(finest, nn.Conv2d(config.pyramid_channels, num_labels, 1))
     return encoder, head, encoder.strides[-1 - config.finest_level], encoder.strides[0]
-
-
-def _continue(images: Tensor, multiple: int) -> Tensor:
-    """The images, continued on their lower and right edges by what lies there, until the network halves them evenly."""
-    more_rows, more_columns = (-extent % multiple for extent in images.shape[-2:])
-    return F.pad(images, (0, more_columns, 0, more_rows), mode="replicate")

@@ -37,10 +37,11 @@ from seriatim.models.r2ios_objective import (
 )
 from seriatim.nn.denoising_autoencoder import INITIAL_DEVIATION
 from seriatim.nn.detections import read_detections
+from seriatim.nn.padding import continue_images
 from seriatim.nn.proposal_heads import MaskHead, Rebuilding, RefinementHead
 from seriatim.nn.reversible_gate import optimal_refinements
 from seriatim.nn.roi import Pooling, clip_boxes, move_boxes, paste_probs
-from seriatim.nn.two_branches import BranchMaps, PyramidBranches, VGGBranches, continue_images
+from seriatim.nn.two_branches import BranchMaps, PyramidBranches, VGGBranches
 
 
 class R2IOSConfig(ModelConfig):

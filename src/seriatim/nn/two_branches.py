@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seriatim.core.errors import ConfigError
 from seriatim.nn.encoders import Encoder, input_statistics
@@ -138,14 +137,6 @@ class PyramidBranches(nn.Module):
         return BranchMaps(
             self.masks(levels), self.boxes(levels if self.box_encoder is None else self.box_encoder(images))
         )
-
-
-def continue_images(
-    images: Float[Tensor, "batch channels height width"], multiple: int
-) -> Float[Tensor, "batch channels _ _"]:
-    """The images, continued on their lower and right edges by what lies there, until their sides are multiples of a number."""
-    more_rows, more_columns = (-extent % multiple for extent in images.shape[-2:])
-    return F.pad(images, (0, more_columns, 0, more_rows), mode="replicate")
 
 
 def _load(

@@ -5,7 +5,7 @@ import torch
 from torchvision.models.vgg import cfgs, make_layers
 
 from seriatim.core.errors import CheckpointError, ConfigError
-from seriatim.nn.two_branches import PyramidBranches, VGGBranches, continue_images
+from seriatim.nn.two_branches import PyramidBranches, VGGBranches
 
 
 def test_vgg_16_has_stride_8_and_4096_channels_for_masks_and_stride_16_and_512_for_boxes():
@@ -72,8 +72,3 @@ def test_both_branches_begin_with_the_weights_of_the_file(imagenet, is_shared):
 def test_weights_of_another_width_are_refused(imagenet):
     with pytest.raises(CheckpointError, match="not the weights of torchvision's vgg16"):
         VGGBranches(3, str(imagenet[1]), 5)
-
-
-def test_images_are_continued_by_their_last_rows_and_columns():
-    continued = continue_images(torch.tensor([[[[1.0, 2.0, 3.0]]]]), 2)
-    assert continued[0, 0].tolist() == [[1.0, 2.0, 3.0, 3.0], [1.0, 2.0, 3.0, 3.0]]
