@@ -329,12 +329,14 @@ def din_memory(numbers: Numbers) -> list[str]:
 
 
 def din_parts(numbers: Numbers) -> list[str]:
-    """Seconds of each part of DIN by the number of detections."""
-    parts = ("semantic network", "semantic CRF", "terms", "instance CRF", "whole")
+    """Seconds of each part of DIN by the number of detections, beside its detector."""
+    known = ("detector", "semantic network", "semantic CRF", "terms", "instance CRF", "whole")
+    parts = [part for part in known if part in numbers["rows"][0]["parts"]]
     rows = [
         [str(row["detections"]), *(f"{row['parts'][part]['wall']:.3f} s" for part in parts)] for row in numbers["rows"]
     ]
-    return markdown(["detections", *parts], rows)
+    origin = ["", f"Detector: {numbers['detector']}."] if "detector" in numbers else []
+    return [*markdown(["detections", *parts], rows), *origin]
 
 
 def metrics_speed(numbers: Numbers) -> list[str]:

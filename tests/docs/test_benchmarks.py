@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import box_masks
 
 from seriatim.core.errors import ConfigError
 from seriatim.data.catalogue import open_source
 from seriatim.inference.model_folder import ModelDescription, write_model_folder
 from seriatim.inference.predictor import load
 from seriatim.models import catalogue
-from tests import box_masks
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
@@ -171,3 +171,14 @@ def test_a_table_of_scores_has_columns_for_what_some_system_was_scored_by(script
     new = names["scores_table"]({"sets": {"a": {"systems": {"x": {**system, "bytes": 1}, "y": boxes}}}}, "a", columns)
     assert new[2] == "| `x` | 1.50 | - | 3 / 4 | 2.00 | 0.0 |"
     assert new[4] == "| `y` | 1.50 | 0.500 | 3 / 4 | 2.00 | 2.5 |"
+
+
+def test_the_parts_of_din_stand_beside_a_detector_which_is_said_to_be_untrained_where_none_is_named(script, tmp_path):
+    path, tables = tmp_path / "parts.json", script("fill_tables.py")
+    script("din_parts.py")["main"](["--side", "64", "--detections", "2", "--repeats", "1", "--json", str(path)])
+    table = tables["din_parts"](json.loads(path.read_text()))
+    assert table[0] == "| detections | detector | semantic network | semantic CRF | terms | instance CRF | whole |"
+    assert table[2].count(" s |") == 6
+    assert table[-1] == "Detector: untrained, of recipe detector-scenes."
+    of_before = {"rows": [{"detections": 1, "parts": {"terms": {"wall": 0.5}, "whole": {"wall": 1.0}}}]}
+    assert tables["din_parts"](of_before)[0] == "| detections | terms | whole |"
