@@ -431,6 +431,8 @@ TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "claims_trainings": claims.trainings,
     "claims_guidance": claims.guidance,
     "claims_guidance_trainings": claims.guidance_trainings,
+    "claims_din": claims.din,
+    "claims_din_trainings": claims.din_trainings,
     "claims_models": claims.models,
     "claims_reliability": claims.reliability,
     "claims_counts": claims.counts,
