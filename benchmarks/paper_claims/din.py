@@ -164,7 +164,7 @@ CLAIMS: tuple[Claim, ...] = (
         "decreasing the batch size to 1 gives better results",
         {"batch 1": WHOLE, "batch 8": din("runtime.batch_size=8", "stages.0.iterations=100")},
         (Comparison("batch 1", "batch 8", measure=VOLUME),),
-        "both see as many images, so that batch 1 makes eight times the iterations, at the same rates; the encoder has no batch normalisation",
+        "both see as many images, so that batch 1 makes eight times the iterations, at the same rates; the encoder has group normalisation, which batches do not matter to",
     ),
     Claim(
         "din-false-boxes",

@@ -1,5 +1,5 @@
-"""The images of the small trainings, 64 x 64: drawn plants with few leaves (`few`) and with many (`many`), drawn scenes with few objects (`scenes`), and
-drawn scenes of three classes with as many objects as come (`three classes`).
+"""The images of the small trainings, 64 x 64: drawn plants with few leaves (`few`) and with many (`many`), and drawn scenes with few objects (`scenes`). Also
+drawn scenes of three classes with as many objects as come (`three classes`), 128 x 128, of which training sees crops.
 
 Trainings take seeds from 1000 on, tests those below.
 """
@@ -66,7 +66,7 @@ def scenes_with_few_objects(count: int, seed: int) -> Source:
 
 def generated(name: str, count: int, seed: int) -> str | None:
     """The `KIND:PATH` of a set whose classes training needs, which a folder would lose, so that it is drawn when it is read; None for another set."""
-    return f"scenes:{count}@{seed},classes=3,size={SIDE}x{SIDE}" if name == "three classes" else None
+    return f"scenes:{count}@{seed},classes=3,size={2 * SIDE}x{2 * SIDE}" if name == "three classes" else None
 
 
 def images_of(name: str, count: int, seed: int) -> Source:
