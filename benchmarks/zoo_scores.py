@@ -4,7 +4,7 @@
 
 | set | images | systems |
 |---|---|---|
-| nuclei | the 64 test images of the recipe `nuclei` (`nuclei-ris` keeps back the same ones) | RSIS, RIS, RIS with CRF |
+| nuclei | the 64 test images of the recipe `nuclei` (`nuclei-ris` keeps back the same ones) | RSIS, the same with steps in the whole tile, RIS, RIS with CRF |
 | leaves | 64 new synthetic plants, `rosettes:64` | RSIS, RIS, RIS with CRF; the papers' own RSIS and RIS, and RIS with CRF (`*-plain`) |
 | scenes | 200 new synthetic scenes of five classes, `scenes:200` | RSIS |
 
@@ -40,33 +40,38 @@ class TestSet:
     Attributes:
         recipe: keeps back the test images.
         protocols: of the scores.
-        systems: name -> model and whether the CRF refines.
+        systems: name -> model, whether the CRF refines, and settings laid over the model's own.
     """
 
     recipe: str
     protocols: tuple[str, ...]
-    systems: dict[str, tuple[str, bool]]
+    systems: dict[str, tuple[str, bool, tuple[str, ...]]]
 
 
 SETS = {
     "nuclei": TestSet(
         "nuclei",
         ("nuclei", "cvppp"),
-        {"nuclei": ("nuclei", False), "nuclei-ris": ("nuclei-ris", False), "nuclei-ris --crf": ("nuclei-ris", True)},
+        {
+            "nuclei": ("nuclei", False, ()),
+            "nuclei without windows": ("nuclei", False, ("model.config.guidance.window=0",)),
+            "nuclei-ris": ("nuclei-ris", False, ()),
+            "nuclei-ris --crf": ("nuclei-ris", True, ()),
+        },
     ),
     "leaves": TestSet(
         "leaves",
         ("cvppp", "nuclei"),
         {
-            "leaves": ("leaves", False),
-            "leaves-ris": ("leaves-ris", False),
-            "leaves-ris --crf": ("leaves-ris", True),
-            "leaves-rsis-plain": ("leaves-rsis-plain", False),
-            "leaves-ris-plain": ("leaves-ris-plain", False),
-            "leaves-ris-plain --crf": ("leaves-ris-plain", True),
+            "leaves": ("leaves", False, ()),
+            "leaves-ris": ("leaves-ris", False, ()),
+            "leaves-ris --crf": ("leaves-ris", True, ()),
+            "leaves-rsis-plain": ("leaves-rsis-plain", False, ()),
+            "leaves-ris-plain": ("leaves-ris-plain", False, ()),
+            "leaves-ris-plain --crf": ("leaves-ris-plain", True, ()),
         },
     ),
-    "scenes": TestSet("scenes", ("coco", "sds", "nuclei"), {"scenes": ("scenes", False)}),
+    "scenes": TestSet("scenes", ("coco", "sds", "nuclei"), {"scenes": ("scenes", False, ())}),
 }
 
 
@@ -103,7 +108,9 @@ def test_images(name: str, data: str | None) -> Source:
 
 def measure(name: str, source: Source) -> dict[str, Any]:
     """Scores, counts and speed of every system of a set."""
-    systems = {key: System(load(model, "cpu", crf)) for key, (model, crf) in SETS[name].systems.items()}
+    systems = {
+        key: System(load(model, "cpu", crf, settings)) for key, (model, crf, settings) in SETS[name].systems.items()
+    }
     for system in systems.values():
         system.predictor.predict_values(source.read(0).image)  # compiles the kernels and warms up
     for index in range(len(source)):
