@@ -18,7 +18,7 @@ from seriatim.inference.predictor import load
 
 def measure(name: str, source: Source) -> dict[str, Any]:
     """The report of every model of a set, under the set's first protocol."""
-    models = sorted({model for model, _ in SETS[name].systems.values()})
+    models = sorted({model for model, *_ in SETS[name].systems.values()})
     protocol = SETS[name].protocols[0]
     return {model: collect_recurrence(load(model, "cpu"), source, protocol).as_json() for model in models}
 
