@@ -18,7 +18,7 @@ from seriatim.models.sequential import SequentialModel
 
 def measure(name: str, source: Source, named: Named) -> dict[str, Any]:
     """The report of every sequential model of a set, under the set's first protocol."""
-    models = sorted({model for model, _ in SETS[name].systems.values()})
+    models = sorted({model for model, *_ in SETS[name].systems.values()})
     predictors = {model: named.load(model) for model in models}
     return {
         model: collect_recurrence(predictor, source, SETS[name].protocols[0]).as_json()

@@ -4,7 +4,7 @@
 
 | set | images | systems |
 |---|---|---|
-| nuclei | the 64 test images of the recipe `nuclei` (`nuclei-ris`, `nuclei-din` and `detector-nuclei` keep back the same ones) | RSIS, RIS, RIS with CRF, DIN, R2-IOS |
+| nuclei | the 64 test images of the recipe `nuclei` (`nuclei-ris`, `nuclei-din` and `detector-nuclei` keep back the same ones) | RSIS, the same with steps in the whole tile, RIS, RIS with CRF, DIN, R2-IOS |
 | leaves | 64 new synthetic plants, `rosettes:64` | RSIS, RIS, RIS with CRF; the papers' own RSIS and RIS, and RIS with CRF (`*-plain`) |
 | scenes | 200 new synthetic scenes of five classes, `scenes:200` | RSIS, DIN |
 
@@ -19,7 +19,7 @@ and scoring are not part of the speed. About 13 minutes with one thread; `--sets
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,12 +50,12 @@ class TestSet:
     Attributes:
         recipe: keeps back the test images.
         protocols: of the scores.
-        systems: name -> model and whether the CRF refines.
+        systems: name -> model, whether the CRF refines, and settings laid over the model's own.
     """
 
     recipe: str
     protocols: tuple[str, ...]
-    systems: dict[str, tuple[str, bool]]
+    systems: dict[str, tuple[str, bool, tuple[str, ...]]]
 
 
 SETS = {
@@ -63,29 +63,30 @@ SETS = {
         "nuclei",
         ("nuclei", "cvppp"),
         {
-            "nuclei": ("nuclei", False),
-            "nuclei-ris": ("nuclei-ris", False),
-            "nuclei-ris --crf": ("nuclei-ris", True),
-            "nuclei-din": ("nuclei-din", False),
-            "nuclei-r2ios": ("nuclei-r2ios", False),
+            "nuclei": ("nuclei", False, ()),
+            "nuclei without windows": ("nuclei", False, ("model.config.guidance.window=0",)),
+            "nuclei-ris": ("nuclei-ris", False, ()),
+            "nuclei-ris --crf": ("nuclei-ris", True, ()),
+            "nuclei-din": ("nuclei-din", False, ()),
+            "nuclei-r2ios": ("nuclei-r2ios", False, ()),
         },
     ),
     "leaves": TestSet(
         "leaves",
         ("cvppp", "nuclei"),
         {
-            "leaves": ("leaves", False),
-            "leaves-ris": ("leaves-ris", False),
-            "leaves-ris --crf": ("leaves-ris", True),
-            "leaves-rsis-plain": ("leaves-rsis-plain", False),
-            "leaves-ris-plain": ("leaves-ris-plain", False),
-            "leaves-ris-plain --crf": ("leaves-ris-plain", True),
+            "leaves": ("leaves", False, ()),
+            "leaves-ris": ("leaves-ris", False, ()),
+            "leaves-ris --crf": ("leaves-ris", True, ()),
+            "leaves-rsis-plain": ("leaves-rsis-plain", False, ()),
+            "leaves-ris-plain": ("leaves-ris-plain", False, ()),
+            "leaves-ris-plain --crf": ("leaves-ris-plain", True, ()),
         },
     ),
     "scenes": TestSet(
         "scenes",
         ("coco", "sds", "nuclei", "din"),
-        {"scenes": ("scenes", False), "scenes-din": ("scenes-din", False)},
+        {"scenes": ("scenes", False, ()), "scenes-din": ("scenes-din", False, ())},
     ),
 }
 
@@ -108,7 +109,7 @@ class Named:
     models: Mapping[str, str] = field(default_factory=dict)
     detectors: Mapping[str, str] = field(default_factory=dict)
 
-    def load(self, name: str, crf: bool = False) -> Predictor | None:
+    def load(self, name: str, crf: bool = False, settings: Sequence[str] = ()) -> Predictor | None:
         """The model of a name; None if it does not ship and none was named.
 
         Raises:
@@ -118,8 +119,8 @@ class Named:
         model = self.models.get(name, name)
         if name not in self.models and name not in zoo_names():
             return None
-        settings = [f"inference.detector={self.detectors[name]}"] if name in self.detectors else []
-        predictor = load(model, "cpu", crf, settings)
+        detector = [f"inference.detector={self.detectors[name]}"] if name in self.detectors else []
+        predictor = load(model, "cpu", crf, [*settings, *detector])
         if predictor.network.takes_boxes and predictor.detector is None:
             raise ConfigError(f"{name}: takes boxes and has no detector; name one with --detectors {name}=MODEL")
         return predictor
@@ -187,8 +188,8 @@ def systems_of(name: str, named: Named) -> dict[str, System]:
     """The systems of a set that there are; behind each that has a detector, its boxes alone."""
     protocols = SETS[name].protocols
     systems: dict[str, System] = {}
-    for key, (model, crf) in SETS[name].systems.items():
-        predictor = named.load(model, crf)
+    for key, (model, crf, settings) in SETS[name].systems.items():
+        predictor = named.load(model, crf, settings)
         if predictor is None:
             print(f"{model}: does not ship; left out", flush=True)
             continue
@@ -248,7 +249,7 @@ def pairs(text: str) -> tuple[str, str]:
         argparse.ArgumentTypeError: if it is none.
     """
     name, sign, model = text.partition("=")
-    known = sorted({model for one in SETS.values() for model, _ in one.systems.values()})
+    known = sorted({model for one in SETS.values() for model, *_ in one.systems.values()})
     if not sign or name not in known:
         raise argparse.ArgumentTypeError(f"{text}: expected NAME=MODEL with NAME one of {', '.join(known)}")
     return name, model

@@ -122,7 +122,7 @@ def zoo_scores(script, tmp_path, monkeypatch):
     found = ModelDescription.parse({"model": FCOS, "inference": {"overlaps": "keep"}})
     write_model_folder(tmp_path / "detector", catalogue.build("detector", FCOS["config"], seed=0), found)
     names = script("zoo_scores.py")
-    systems = {"boxed": ("boxed", False), "no-such-model": ("no-such-model", False)}
+    systems = {"boxed": ("boxed", False, ()), "no-such-model": ("no-such-model", False, ())}
     names["SETS"]["made"] = names["TestSet"]("none", ("nuclei",), systems)
     return names, open_source(data), tmp_path
 
