@@ -1,6 +1,6 @@
 """What is measured of a DIN on test images with boxes, over all images, and of the boxes alone.
 
-    AP^r vol        mean of AP^r over the thresholds 0.1 .. 0.9 (protocol `din`)         AP^r low    over 0.1, 0.2 and 0.3
+    AP^r vol        mean of AP^r over the thresholds 0.1 .. 0.9 (protocol `din`)         AP^r low, high    over 0.1 to 0.3, 0.7 to 0.9
     AP^r 0.5, 0.7, 0.9                                                                   Matching IoU    mean over the classes (protocol `matching_iou`)
     semantic IoU    mean over the classes of the IoU of the class of the largest Q with the true class (protocol `semantic_iou`)
 
@@ -31,12 +31,12 @@ from seriatim.models.din import DIN, DINOutput, decode
 from seriatim.models.din_training import DINObjectiveConfig, disturb_boxes
 from seriatim.nn.detections import read_detections, true_boxes
 
-MEASURES = ("AP^r vol", "AP^r low", "AP^r 0.5", "AP^r 0.7", "AP^r 0.9", "Matching IoU", "semantic IoU")
+MEASURES = ("AP^r vol", "AP^r low", "AP^r high", "AP^r 0.5", "AP^r 0.7", "AP^r 0.9", "Matching IoU", "semantic IoU")
 BOX_JITTER = 0.1
 AS_IN_TRAINING = 0.5
 BOXES_ALONE = ", boxes alone"
-LOW = slice(0, 3)
-"""Thresholds 0.1, 0.2 and 0.3."""
+LOW, HIGH = slice(0, 3), slice(6, 9)
+"""Thresholds 0.1, 0.2 and 0.3; 0.7, 0.8 and 0.9."""
 
 Pooled = dict[str, Any]
 """Measure -> `value` of the images, and `drawn`: those of `NUM_RESAMPLES` draws."""
@@ -134,6 +134,7 @@ def of_draws(instances: Evaluator, classes: Evaluator, draws: int) -> dict[str, 
     found = {
         "AP^r vol": np.atleast_1d(segments["AP_vol"]),
         "AP^r low": curve[LOW].mean(axis=0),
+        "AP^r high": curve[HIGH].mean(axis=0),
         "AP^r 0.5": curve[4],
         "AP^r 0.7": curve[6],
         "AP^r 0.9": curve[8],

@@ -55,7 +55,9 @@ PIECEWISE = {
     "box+global+shape, piecewise": WHOLE_PIECEWISE,
 }
 TABLE_1 = "DIN Sec. 4.3, Table 1"
-VOLUME, MATCHING, LOW, HIGH = "AP^r vol", "Matching IoU", "AP^r low", "AP^r 0.9"
+VOLUME, MATCHING, LOW, HIGH = "AP^r vol", "Matching IoU", "AP^r low", "AP^r high"
+
+NOT_SO_HIGH = "objects of this size hardly reach 0.9, so that high is the mean of 0.7, 0.8 and 0.9"
 
 
 def _each_term(names: tuple[str, ...], measures: tuple[str, ...]) -> tuple[Comparison, ...]:
@@ -123,11 +125,12 @@ CLAIMS: tuple[Claim, ...] = (
                 Comparison(after, before, measure=HIGH, less=Comparison(after, before, measure=VOLUME)),
             )
         ),
+        NOT_SO_HIGH,
     ),
     Claim(
         "din-shape-low",
         TABLE_1,
-        "the shape term's improvement is primarily at low thresholds (here 0.1 to 0.3, against 0.9)",
+        "the shape term's improvement is primarily at low thresholds (here 0.1 to 0.3, against 0.7 to 0.9)",
         {name: END_TO_END[name] for name in ("box+global", "box+global+shape")},
         (
             Comparison("box+global+shape", "box+global", measure=LOW),
@@ -138,7 +141,7 @@ CLAIMS: tuple[Claim, ...] = (
                 less=Comparison("box+global+shape", "box+global", measure=HIGH),
             ),
         ),
-        "end to end",
+        f"end to end; {NOT_SO_HIGH}",
     ),
     Claim(
         "din-semantic",

@@ -264,7 +264,9 @@ def test_a_tiny_claim_of_din_begins_with_one_semantic_network_and_goes_to_the_ta
     assert "semantic IoU" not in found["arms"]["whole, piecewise / 0 false, boxes alone"]
     table = tables.din_trainings({"din": {"tiny": found}})
     assert len(table) == 2 + 5
-    assert "| AP^r vol | AP^r low | AP^r 0.5 | AP^r 0.7 | AP^r 0.9 | Matching IoU | semantic IoU |" in table[0]
+    assert (
+        "| AP^r vol | AP^r low | AP^r high | AP^r 0.5 | AP^r 0.7 | AP^r 0.9 | Matching IoU | semantic IoU |" in table[0]
+    )
     assert len(tables.din({"din": {"tiny": found}})) == 2 + 3
     assert tables.din({"claims": {}}) == tables.din_trainings({"claims": {}}) == []
 
