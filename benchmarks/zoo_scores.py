@@ -58,13 +58,16 @@ class TestSet:
     systems: dict[str, tuple[str, bool, tuple[str, ...]]]
 
 
+WITHOUT_WINDOWS = ("model.config.guidance.window=0", "model.config.stop_threshold=0.8")
+"""Steps in the whole tile, with the threshold that was chosen for them."""
+
 SETS = {
     "nuclei": TestSet(
         "nuclei",
         ("nuclei", "cvppp"),
         {
             "nuclei": ("nuclei", False, ()),
-            "nuclei without windows": ("nuclei", False, ("model.config.guidance.window=0",)),
+            "nuclei without windows": ("nuclei", False, WITHOUT_WINDOWS),
             "nuclei-ris": ("nuclei-ris", False, ()),
             "nuclei-ris --crf": ("nuclei-ris", True, ()),
             "nuclei-din": ("nuclei-din", False, ()),
