@@ -146,3 +146,18 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_none(item) for item in value]
     return value
+
+
+def first_difference(begun: Any, now: Any, where: str = "") -> str | None:
+    """The first setting in which two nested mappings differ, in words; None if they are equal.
+
+    >>> first_difference({"seed": 1, "model": {"width": 8}}, {"seed": 1, "model": {"width": 16}})
+    'model.width was 8, is 16'
+    """
+    if isinstance(begun, Mapping) and isinstance(now, Mapping):
+        for key in [*begun, *(key for key in now if key not in begun)]:
+            found = first_difference(begun.get(key), now.get(key), f"{where}.{key}".lstrip("."))
+            if found:
+                return found
+        return None
+    return None if begun == now else f"{where} was {begun!r}, is {now!r}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seriatim.core.config import Config, apply_overrides
 from seriatim.core.errors import CheckpointError, ConfigError
 from seriatim.core.files import write_atomically
-from seriatim.core.tensor_files import load_tensors, save_tensors
+from seriatim.core.tensor_files import DIGEST_KEY, load_tensors, read_metadata, save_tensors
 from seriatim.data.preparation import PreparationConfig
 from seriatim.inference.config import InferenceConfig
 from seriatim.inference.zoo import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
@@ -168,8 +168,8 @@ def load_weights(network: nn.Module, folder: Path, settings: Sequence[str] = ())
         ConfigError: if it does not fit the network and there are `settings`.
     """
     path = folder / WEIGHTS_NAME
-    tensors, _ = load_tensors(path)
     expected = network.state_dict()
+    tensors, _ = load_tensors(path, max_bytes=sum(8 * tensor.numel() for tensor in expected.values()))
     problem = _misfit(expected, tensors)
     if problem and settings:
         raise ConfigError(
@@ -178,6 +178,19 @@ def load_weights(network: nn.Module, folder: Path, settings: Sequence[str] = ())
     if problem:
         raise CheckpointError(f"{path}: does not fit the settings of the network: {problem}")
     network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the weights of a model folder, as they name it themselves.
+
+    Raises:
+        CheckpointError: naming the file, if it is missing, damaged or has none.
+    """
+    path = folder / WEIGHTS_NAME
+    try:
+        return read_metadata(path)[DIGEST_KEY]
+    except KeyError:
+        raise CheckpointError(f"{path}: has no {DIGEST_KEY}; was it written by seriatim?") from None
 
 
 def _misfit(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:

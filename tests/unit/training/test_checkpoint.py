@@ -156,7 +156,7 @@ def test_a_write_that_fails_leaves_the_older_checkpoints(trained, monkeypatch):
 
 def test_other_files_are_no_checkpoints_and_temporary_files_are_removed(trained):
     folder, _ = trained
-    for name in ("model.safetensors", "0000001.safetensors", ".00000009.safetensors.5.part"):
+    for name in ("model.safetensors", "0000001.safetensors", ".seriatim-0123456789abcdef.part"):
         (folder / name).write_bytes(b"")
     assert load_newest(folder, *make()).iteration == 5
     assert sorted(path.name for path in folder.iterdir()) == [
