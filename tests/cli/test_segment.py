@@ -396,6 +396,17 @@ def test_an_image_of_several_pages_warns_on_stderr(run, images, model, tmp_path)
     code, _, stderr = run("segment", images / "pages.tif", "--model", model, "--out", tmp_path / "out")
     assert code == 0
     assert "pages.tif: has 2 pages; the first is taken" in stderr
+    assert "1 image read in part: of several pages or frames the first" in stderr
+
+
+def test_objects_lost_to_the_least_area_are_counted_and_said_also_by_a_call_that_finds_them_done(
+    run, images, model, tmp_path
+):
+    words = ("segment", images, "--model", model, "--out", tmp_path / "out", "--set", "inference.min_area=100000")
+    first, again = run(*words)[2], run(*words)[2]
+    line = next(line for line in first.splitlines() if "left out as smaller than inference.min_area = 100000" in line)
+    assert re.match(r"[1-6] objects? in [1-3] images?", line)
+    assert line in again.splitlines()
 
 
 def test_the_help_lists_the_formats(run):

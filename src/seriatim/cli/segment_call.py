@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from seriatim.cli.progress import ProgressBar
 from seriatim.cli.talk import say
 from seriatim.core.errors import FileWriteError, FormatLimitError, ImageError
-from seriatim.data.images import read_pixels, to_float_image
+from seriatim.data.images import read_stored, to_float_image
 from seriatim.results.inputs import Inputs, output_stems
 from seriatim.results.manifest import Entry, image_digest, image_key
 
@@ -74,12 +74,12 @@ class SegmentCall:
             self.done.append(entry)
             return
         started = time.perf_counter()
-        pixels = read_pixels(file)
+        pixels, num_pages = read_stored(file)
         boxes = None if self._boxes_of is None else self._boxes_of.for_image(file)
         instances = self._predictor.predict_values(to_float_image(pixels, str(file)), progress.tiles, boxes)
         seconds = time.perf_counter() - started
-        self.done.append(self._results.add(str(file), stem, pixels, instances, seconds, sha256))
-        say(f"{file}: {len(instances)} {'object' if len(instances) == 1 else 'objects'} ({seconds:.1f} s)")
+        self.done.append(self._results.add(str(file), stem, pixels, instances, seconds, sha256, num_pages))
+        say(f"{file}: {_count(len(instances), 'object')} ({seconds:.1f} s)")
 
     def _fail(self, file: Path, reason: str) -> None:
         self.failed[str(file)] = reason
@@ -94,11 +94,25 @@ class SegmentCall:
         return [{"file": file, "reason": reason} for file, reason in self.failed.items()]
 
     def say_what_was_not_done(self) -> None:
-        """Say how many images were done before, and how many could not be done."""
+        """Say how many images were done before, what was left out of images, and how many could not be done."""
         if self._num_kept:
             say(f"{self._num_kept} of {len(self._files)} images were done by an earlier call and are unchanged")
+        if (num_too_small := sum(one.num_too_small for one in self.done)) > 0:
+            where = _count(sum(one.num_too_small > 0 for one in self.done), "image")
+            least = self._predictor.description.inference.min_area
+            say(f"{_count(num_too_small, 'object')} in {where} left out as smaller than inference.min_area = {least} pixels")
+        if (num_in_part := sum(one.num_pages > 1 for one in self.done)) > 0:
+            say(f"{_count(num_in_part, 'image')} read in part: of several pages or frames the first")
         if self.failed:
             say(f"{len(self.failed)} of {self._num_inputs} images could not be segmented")
+
+
+def _count(number: int, thing: str) -> str:
+    """
+    >>> _count(1, "image"), _count(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _is_about_a_name(error: FileWriteError) -> bool:

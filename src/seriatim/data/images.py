@@ -7,7 +7,7 @@ images keep their levels (Pillow's `convert("RGB")` would turn them white), and 
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -15,6 +15,7 @@ from jaxtyping import Float32, Int32
 from PIL import Image, UnidentifiedImageError
 
 from seriatim.core.errors import DataError, ImageError, ShapeError
+from seriatim.core.files import why_unreadable
 from seriatim.core.shapes import check_image_array, check_label_map
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
@@ -32,30 +33,49 @@ ORIENTATION_TAG = 0x0112
 logger = logging.getLogger(__name__)
 
 
+class Stored(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        pixels: of the first page or frame, upright: (height, width) or (height, width, 3 or 4) of bool, uint8, uint16, another integer or float.
+        num_pages: pages or frames of the file.
+    """
+
+    pixels: np.ndarray
+    num_pages: int
+
+
 def read_pixels(path: Path) -> np.ndarray:
+    """`Stored.pixels` of an image file.
+
+    Args:
+        path: as for `read_stored`, as the errors.
+    """
+    return read_stored(path).pixels
+
+
+def read_stored(path: Path) -> Stored:
     """The pixels of an image as they are stored, upright.
 
     Args:
         path: PNG, JPEG, WebP, GIF, TIFF or BMP; of several pages or frames the first is taken, with a warning.
 
-    Returns:
-        (height, width) or (height, width, 3 or 4) of bool, uint8, uint16, another integer or float.
-
     Raises:
         ImageError: naming the file and the reason.
     """
-    if not path.is_file():
-        raise ImageError(f"{path}: no such file")
+    reason = why_unreadable(path)
+    if reason is not None:
+        raise ImageError(f"{path}: {reason}")
     try:
-        pixels = _read_tiff(path) if _is_tiff(path) else _read_with_pillow(path)
-        check_image_array(pixels, str(path))
+        stored = _read_tiff(path) if _is_tiff(path) else _read_with_pillow(path)
+        check_image_array(stored.pixels, str(path))
     except (ImageError, ShapeError) as error:
         raise ImageError(str(error)) from None
     except MemoryError:
         raise ImageError(f"{path}: too large for the memory") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise ImageError(f"{path}: cannot be read as an image: {type(error).__name__}: {str(error)[:200]}") from None
-    return pixels
+    return stored
 
 
 def _is_tiff(path: Path) -> bool:
@@ -64,7 +84,7 @@ def _is_tiff(path: Path) -> bool:
         return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def _read_with_pillow(path: Path) -> np.ndarray:
+def _read_with_pillow(path: Path) -> Stored:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -74,7 +94,7 @@ def _read_with_pillow(path: Path) -> np.ndarray:
                 num_frames = getattr(image, "n_frames", 1)
                 if num_frames > 1:
                     logger.warning("%s: has %d frames; the first is taken", path, num_frames)
-                return from_pillow(image)
+                return Stored(from_pillow(image), num_frames)
         except UnidentifiedImageError:
             raise ImageError(f"{path}: not an image in a known format ({', '.join(FORMATS)})") from None
         except Image.DecompressionBombError as error:
@@ -124,7 +144,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turned)
 
 
-def _read_tiff(path: Path) -> np.ndarray:
+def _read_tiff(path: Path) -> Stored:
     with tifffile.TiffFile(path) as file:
         if not file.pages:
             raise ImageError(f"{path}: has no pages")
@@ -143,15 +163,17 @@ def _read_tiff(path: Path) -> np.ndarray:
                     "install it, or save the image without compression"
                 ) from None
             return _read_with_pillow(path)
-        if len(file.pages) > 1:
-            logger.warning("%s: has %d pages; the first is taken", path, len(file.pages))
+        num_pages = len(file.pages)
+        if num_pages > 1:
+            logger.warning("%s: has %d pages; the first is taken", path, num_pages)
     if page.photometric.name == "MINISWHITE" and pixels.dtype.kind in "bu":
         pixels = ~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels
     if pixels.ndim == 3 and page.planarconfig.name == "SEPARATE":
         pixels = np.moveaxis(pixels, 0, -1)
     pixels = pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
     orientation = page.tags.get("Orientation")
-    return pixels if orientation is None or pixels.ndim not in (2, 3) else _upright(pixels, int(orientation.value))
+    is_turned = orientation is not None and pixels.ndim in (2, 3)
+    return Stored(_upright(pixels, int(orientation.value)) if is_turned else pixels, num_pages)
 
 
 def _check_pixel_count(path: Path, height: int, width: int) -> None:

@@ -84,7 +84,14 @@ class ResultFolder:
         return {image: entry.stem for image, entry in self.manifest.entries.items()}
 
     def add(
-        self, file: str, stem: str, pixels: np.ndarray, instances: Instances, seconds: float, sha256: str = ""
+        self,
+        file: str,
+        stem: str,
+        pixels: np.ndarray,
+        instances: Instances,
+        seconds: float,
+        sha256: str = "",
+        num_pages: int = 1,
     ) -> Entry:
         """Write the files of one image and note it for the files of the call; those of an earlier version of the image are replaced.
 
@@ -95,6 +102,7 @@ class ResultFolder:
             instances: found in it.
             seconds: time of the segmentation.
             sha256: of the image file.
+            num_pages: pages or frames of the file.
 
         Returns:
             What the manifest says of it.
@@ -121,6 +129,8 @@ class ResultFolder:
             size=instances.size,
             count=len(instances),
             seconds=seconds,
+            num_too_small=instances.num_too_small,
+            num_pages=num_pages,
             files=tuple(files),
             refused=f"{file}: {'; '.join(refused)}" if refused else None,
             kept=kept,

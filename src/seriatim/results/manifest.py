@@ -41,6 +41,10 @@ class Entry(Config):
     """Number of objects."""
     seconds: float
     """Time of the segmentation."""
+    num_too_small: int = Field(default=0, ge=0)
+    """Objects left out because they are smaller than the model's least area."""
+    num_pages: int = Field(default=1, ge=1)
+    """Pages or frames of the file, of which the first was segmented."""
     files: tuple[str, ...] = ()
     """Those written for it, below the folder of results."""
     refused: str | None = None

@@ -64,12 +64,21 @@ def train(
         ConfigError: for settings that cannot be used.
         DataError: for data that cannot be used.
         TrainingDivergedError: if the loss is not finite.
-        StoppedBySignal: after SIGTERM or SIGINT, once the checkpoint is written.
+        StoppedBySignal: after SIGTERM, SIGHUP or SIGINT, once the checkpoint is written.
     """
-    run, state = prepare(recipe, path, resume, device)
-    fabric = run.fabric
+    with locked(path, "a training") if is_main_process() else nullcontext():
+        run, state = prepare(recipe, path, resume, device)
+        _train(run, state, watch)
+    return run.folder
+
+
+def _train(run: Run, state: RunState, watch: Watcher | None) -> None:
+    """Train from `state` to the end of the last stage."""
+    recipe, fabric = run.recipe, run.fabric
     step, optimizer = fabric.setup(TrainingStep(run.network), run.optimizer)
 
+    if fabric.is_global_zero and not checkpoints(run.folder.checkpoints):
+        save_checkpoint(run.folder.checkpoints, run.network, run.optimizer, state)
     with _stop_signals() as received:
         while state.stage < len(run.stages):
             stage = run.stages[state.stage]
@@ -113,7 +122,6 @@ def train(
                     raise StoppedBySignal(stop)
                 if is_over:
                     break
-    return run.folder
 
 
 def _divergence(state: RunState, terms: Mapping[str, Tensor], batch: Batch) -> str:
@@ -133,7 +141,7 @@ def _stop_signals() -> Iterator[list[int]]:
         return
     before = {
         number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
+        for number in (*ending_signals(), signal.SIGINT)
     }
     try:
         yield received
