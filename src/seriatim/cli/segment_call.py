@@ -100,7 +100,9 @@ class SegmentCall:
         if (num_too_small := sum(one.num_too_small for one in self.done)) > 0:
             where = _count(sum(one.num_too_small > 0 for one in self.done), "image")
             least = self._predictor.description.inference.min_area
-            say(f"{_count(num_too_small, 'object')} in {where} left out as smaller than inference.min_area = {least} pixels")
+            say(
+                f"{_count(num_too_small, 'object')} in {where} left out as smaller than inference.min_area = {least} pixels"
+            )
         if (num_in_part := sum(one.num_pages > 1 for one in self.done)) > 0:
             say(f"{_count(num_in_part, 'image')} read in part: of several pages or frames the first")
         if self.failed:

@@ -21,13 +21,14 @@ def locked(folder: Path, use: str) -> Iterator[None]:
     hold the lock.
 
     Args:
-        folder: made if missing.
+        folder: made if missing, and then removed at the end if it is still empty.
         use: what holds the folder, for the message.
 
     Raises:
         ConfigError: if another process holds the folder.
         FileWriteError: if the folder or the lock file cannot be made.
     """
+    is_new = not folder.exists()
     make_folder(folder)
     path = folder / LOCK_NAME
     file = _hold(path, use)
@@ -37,6 +38,9 @@ def locked(folder: Path, use: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.unlink()
         file.close()
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _hold(path: Path, use: str) -> IO[bytes]:

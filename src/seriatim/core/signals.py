@@ -1,6 +1,8 @@
 """Signals that ask a process to end."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def ending_signals() -> tuple[int, ...]:
@@ -13,7 +15,17 @@ def ending_signals() -> tuple[int, ...]:
     return (signal.SIGTERM, hangup) if hangup is not None and is_heard else (signal.SIGTERM,)
 
 
-def leave_signals_to_parent() -> None:
-    """Ignore, in a worker process, signals that its whole group receives: the parent finishes its work with the worker and then ends it."""
-    for number in (*ending_signals(), signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Processes started within it never receive the signals that ask to end, which a terminal or `kill` sends to the whole group.
+
+    The parent finishes its work with them and then ends them itself. Signals that come within the block reach the parent after it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no such groups
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*ending_signals(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

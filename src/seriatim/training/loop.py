@@ -7,7 +7,7 @@ epoch, resumes with the same bits on the CPU: crop n and iteration i have random
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from seriatim.core.batch import Batch
 from seriatim.core.errors import StoppedBySignal, TrainingDivergedError
+from seriatim.core.locks import locked
 from seriatim.core.platform import denormals_as_zero
+from seriatim.core.signals import ending_signals
 from seriatim.models.interface import Model, TrainingContext
-from seriatim.training.checkpoint import RunState, save_checkpoint
+from seriatim.training.checkpoint import RunState, check_finite, checkpoints, save_checkpoint, what_is_kept
 from seriatim.training.recipe import Recipe
-from seriatim.training.run import prepare
+from seriatim.training.run import Run, is_main_process, prepare
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.stages import begin_stage, rate_factor, set_learning_rates, set_training
 from seriatim.training.validation import validate
@@ -61,9 +63,9 @@ def train(
         device: auto, cpu or cuda.
 
     Raises:
-        ConfigError: for settings that cannot be used.
+        ConfigError: for settings that cannot be used, or if another training uses the folder.
         DataError: for data that cannot be used.
-        TrainingDivergedError: if the loss is not finite.
+        TrainingDivergedError: if the loss or a weight is not finite; the checkpoint before is kept.
         StoppedBySignal: after SIGTERM, SIGHUP or SIGINT, once the checkpoint is written.
     """
     with locked(path, "a training") if is_main_process() else nullcontext():
@@ -90,7 +92,7 @@ def _train(run: Run, state: RunState, watch: Watcher | None) -> None:
                 terms = step(fabric.to_device(batch), stage.weights, stage.num_objects(state), generator)
                 total = torch.stack(list(terms.values())).sum()
                 if not bool(total.isfinite()):
-                    raise TrainingDivergedError(_divergence(state, terms, batch))
+                    raise TrainingDivergedError(_divergence(run.folder, state, terms, batch))
                 fabric.backward(total)
                 if recipe.optimizer.clip_norm is not None:
                     fabric.clip_gradients(step, optimizer, max_norm=recipe.optimizer.clip_norm)
@@ -105,6 +107,7 @@ def _train(run: Run, state: RunState, watch: Watcher | None) -> None:
                 losses = {"total": float(total.detach())} | {name: float(term.detach()) for name, term in terms.items()}
                 run.log(state, {"stage": stage.name, **losses})
                 if state.iteration % recipe.validation.every == 0 or state.stage_iteration == stage.iterations:
+                    check_finite(run.network.state_dict(), run.folder.checkpoints, state)
                     state = validate(run, stage, state)
                 is_over = stage.is_over(state)
                 if is_over:
@@ -124,11 +127,11 @@ def _train(run: Run, state: RunState, watch: Watcher | None) -> None:
                     break
 
 
-def _divergence(state: RunState, terms: Mapping[str, Tensor], batch: Batch) -> str:
+def _divergence(folder: RunFolder, state: RunState, terms: Mapping[str, Tensor], batch: Batch) -> str:
     broken = ", ".join(f"{name} {float(term.detach())}" for name, term in terms.items() if not bool(term.isfinite()))
     return (
         f"iteration {state.iteration}: the loss is not finite ({broken}); images: {', '.join(batch.names)}; "
-        "the last checkpoint is kept"
+        f"{what_is_kept(folder.checkpoints)}"
     )
 
 

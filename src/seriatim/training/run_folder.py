@@ -1,5 +1,6 @@
 """A run folder: config.toml environment.json images.json metrics.jsonl checkpoints/ samples/ model/."""
 
+import contextlib
 import json
 import os
 from dataclasses import asdict
@@ -45,6 +46,15 @@ class RunFolder:
         write_atomically(self.path / "environment.json", json.dumps(facts, indent=1).encode())
         self.log_path.touch()
         write_atomically(self.path / "config.toml", to_toml(recipe.model_dump(mode="json")).encode())
+
+    def discard(self) -> None:
+        """Remove what `create` and `usable_images` wrote, of a run that could not begin: it must not hinder the corrected command."""
+        for name in ("config.toml", "environment.json", self.log_path.name, self.images_path.name):
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink()
+        for folder in (self.checkpoints, self.samples):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def check_resumable(self, recipe: Recipe) -> None:
         """Refuse to resume with another recipe than the run was started with.

@@ -52,4 +52,8 @@ def test_a_folder_is_made_and_holds_no_lock_afterwards_even_if_the_work_fails(tm
 
     with pytest.raises(ZeroDivisionError):
         fail()
+    assert not (tmp_path / "a" / "b").exists()
+    (tmp_path / "a" / "b").mkdir()
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert not list((tmp_path / "a" / "b").iterdir())
