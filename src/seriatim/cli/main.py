@@ -98,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(str(error), 2, debug)
         except SeriatimError as error:
             return _fail(str(error), 1, debug)
+        except OSError as error:  # of a file that no reader or writer of ours stands for
+            place = f"{error.filename}: " if error.filename is not None else ""
+            return _fail(f"{place}{error.strerror or error}", 1, debug)
         except MemoryError:
             return _fail("out of memory", 1, debug)
         except Exception as error:  # a defect of this program
@@ -132,11 +135,19 @@ def _fail(message: str, code: int, debug: bool) -> int:
     return code
 
 
+class _OneLine(logging.Formatter):
+    """Shows control characters of a message, such as those in the name of a file, as codes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (named by logging)
+        """The line of a record."""
+        return without_controls(super().formatMessage(record))
+
+
 @contextmanager
 def _logging_to_stderr(debug: bool) -> Iterator[None]:
     """Show our warnings on stderr; those of other packages only with --debug."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("seriatim: %(levelname)s: %(message)s"))
+    handler.setFormatter(_OneLine("seriatim: %(levelname)s: %(message)s"))
     loud = logging.getLogger() if debug else logging.getLogger("seriatim")
     quiet = logging.NullHandler()
     logging.getLogger().addHandler(quiet)

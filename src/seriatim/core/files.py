@@ -7,7 +7,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from seriatim.core.errors import FileWriteError
+from seriatim.core.errors import FileReadError, FileWriteError
 
 _TEMPORARY = re.compile(r"\.seriatim-[0-9a-f]{16}\.part")
 
@@ -94,8 +94,31 @@ def why_unreadable(path: Path) -> str | None:
     except (OSError, ValueError) as error:
         return f"cannot be read: {_reason(error)}"
     if stat.S_ISDIR(mode):
-        return "is a folder, not a file"
+        return "no such file (there is a folder of this name)"
     return None if stat.S_ISREG(mode) else "is no regular file (a pipe, socket or device is never opened)"
+
+
+def read_small_file(path: Path, max_bytes: int) -> bytes:
+    """What a file of settings or text holds.
+
+    Args:
+        path: of the file; what is no regular file is not opened.
+        max_bytes: a longer file is not read.
+
+    Raises:
+        FileReadError: naming the file and the reason.
+    """
+    reason = why_unreadable(path)
+    if reason is not None:
+        raise FileReadError(f"{path}: {reason}")
+    try:
+        with open(path, "rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise FileReadError(f"{path}: cannot be read: {_reason(error)}") from None
+    if len(data) > max_bytes:
+        raise FileReadError(f"{path}: is longer than {max_bytes} bytes")
+    return data
 
 
 def _reason(error: Exception) -> str:
