@@ -409,6 +409,18 @@ def test_objects_lost_to_the_least_area_are_counted_and_said_also_by_a_call_that
     assert line in again.splitlines()
 
 
+def test_the_style_of_the_overlays_is_chosen_and_is_a_setting_of_the_folder(run, images, model, tmp_path):
+    words = ("segment", images / "a.png", "--model", model, "--formats", "overlay")
+    overlays = []
+    for style in ("plain", "filled"):
+        assert run(*words, "--out", tmp_path / style, "--overlay", style)[0] == 0
+        overlays.append((tmp_path / style / "a.overlay.png").read_bytes())
+    assert overlays[0] != overlays[1]
+    code, _, stderr = run(*words, "--out", tmp_path / "plain")
+    assert code == 2
+    assert "overlay was 'plain', is 'outline'" in stderr
+
+
 def test_the_help_lists_the_formats(run):
     code, stdout, _ = run("segment", "--help")
     assert code == 0

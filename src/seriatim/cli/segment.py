@@ -1,6 +1,7 @@
 """`seriatim segment`: images in; label maps, overlays, COCO and counts out."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from seriatim.inference.predictor import Predictor
 
 app = options.new_app()
+
+
+class Overlay(StrEnum):
+    """Styles of overlays; see `results.overlay.draw_overlay`."""
+
+    plain = "plain"
+    outline = "outline"
+    filled = "filled"
 
 
 @app.command()
@@ -31,6 +40,9 @@ def segment(
             help=f"Formats to write, separated by commas: {'; '.join(f'{name} ({entry.summary})' for name, entry in FORMATS.items())}.",
         ),
     ] = ",".join(DEFAULT_FORMATS),
+    overlay: Annotated[
+        Overlay, typer.Option(help="Overlays with thin outlines alone, with numbers where they fit, or filled as well.")
+    ] = Overlay.outline,
     boxes: options.BoxesOption = None,
     device: options.DeviceOption = "auto",
     crf: options.CrfOption = False,
@@ -74,7 +86,8 @@ def segment(
     boxes_of = None if boxes is None else BoxFile(boxes, class_names=predictor.class_names)
     make_result_folder(out)
     with locked(out, "another call of seriatim"):
-        results = ResultFolder(out, chosen, predictor.class_names, _what_results_depend_on(predictor, folder, boxes))
+        facts = _what_results_depend_on(predictor, folder, boxes)
+        results = ResultFolder(out, chosen, predictor.class_names, facts, overlay.value)
         call = SegmentCall(predictor, results, inputs, boxes_of)
         call.run()
     if as_json:

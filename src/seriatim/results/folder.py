@@ -14,7 +14,7 @@ from seriatim.core.files import append, make_folder, remove_temporary_files, wri
 from seriatim.core.instances import Instances
 from seriatim.results.formats import load_format
 from seriatim.results.inputs import OWN_SUBFOLDERS
-from seriatim.results.interface import Call, File, Format, SegmentedImage
+from seriatim.results.interface import Call, File, Format, OverlayStyle, SegmentedImage
 from seriatim.results.manifest import MANIFEST_NAME, Entry, Manifest, image_key
 
 
@@ -39,6 +39,7 @@ class ResultFolder:
         formats: Sequence[str],
         class_names: Sequence[str],
         settings: Mapping[str, Any] | None = None,
+        overlay: OverlayStyle = "outline",
     ) -> None:
         """
         Args:
@@ -46,6 +47,7 @@ class ResultFolder:
             formats: names of formats.
             class_names: names of the classes, from class 1.
             settings: what else the results depend on, as JSON values.
+            overlay: style of the overlays.
 
         Raises:
             ConfigError: if `folder` is a file, or holds results of other settings, or tables that no manifest lists.
@@ -55,12 +57,13 @@ class ResultFolder:
         make_result_folder(folder)
         self.folder = folder
         self.class_names = class_names
+        self.overlay: OverlayStyle = overlay
         self._formats = {name: load_format(name) for name in formats}
         if not (folder / MANIFEST_NAME).exists():
             self._check_no_tables()
         for subfolder in (folder, *(folder / name for name in OWN_SUBFOLDERS)):
             remove_temporary_files(subfolder)
-        facts = {"formats": sorted(formats), "class_names": list(class_names)}
+        facts = {"formats": sorted(formats), "class_names": list(class_names), "overlay": overlay}
         self.manifest = Manifest(folder, {**facts, **(settings or {})})
         self._write_growing_files()
 
@@ -111,7 +114,7 @@ class ResultFolder:
             FileWriteError: if the disk does not take a file.
             FormatLimitError: if a format cannot hold these objects; the other formats are still written.
         """
-        image = SegmentedImage(file, stem, self.folder, pixels, instances, self.class_names)
+        image = SegmentedImage(file, stem, self.folder, pixels, instances, self.class_names, self.overlay)
         kept, refused = {}, []
         files: list[str] = []
         for name, format_ in self._formats.items():

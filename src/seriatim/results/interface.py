@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from seriatim.core.instances import Instance, Instances, class_name
 from seriatim.results.manifest import Entry
+
+OverlayStyle = Literal["plain", "outline", "filled"]
+"""How an overlay shows the objects; `results.overlay.draw_overlay` says what each is."""
 
 File = tuple[str, bytes]
 """Where a file goes, below the folder of results, and its content."""
@@ -25,6 +28,7 @@ class SegmentedImage:
         pixels: as stored in the file.
         instances: found in the image.
         class_names: names of the classes, from class 1.
+        overlay: style of the overlay.
     """
 
     file: str
@@ -33,6 +37,7 @@ class SegmentedImage:
     pixels: np.ndarray
     instances: Instances
     class_names: Sequence[str]
+    overlay: OverlayStyle = "outline"
 
     def class_name(self, instance: Instance) -> str:
         """The name of an object's class."""
