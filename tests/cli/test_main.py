@@ -1,3 +1,4 @@
+import logging
 import os
 import re
 import signal
@@ -121,3 +122,20 @@ def test_a_reader_that_goes_away_is_no_traceback():
     os.close(write)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_an_error_of_the_system_names_its_file_and_is_no_internal_error(run, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "secret/a\x1b[2J.png")
+
+    monkeypatch.setattr(cli, "_run", refuse)
+    assert run("models") == (1, "", "seriatim: secret/a\\x1b[2J.png: Permission denied\n")
+
+
+def test_a_warning_cannot_steer_the_terminal(run, monkeypatch):
+    def warn(*_):
+        logging.getLogger("seriatim.x").warning("%s: has 2 pages", "a\x1b[2J.png")
+        return 0
+
+    monkeypatch.setattr(cli, "_run", warn)
+    assert run("models")[2] == "seriatim: WARNING: a\\x1b[2J.png: has 2 pages\n"

@@ -12,7 +12,9 @@ COVERED_BY = {
     "version.py": "contracts/test_contracts.py",
     "cli/options.py": "cli/test_main.py",
     "cli/progress.py": "cli/test_segment.py",
+    "cli/segment_call.py": "cli/test_segment.py",
     "cli/tables.py": "cli/test_sequences.py",
+    "cli/talk.py": "cli/test_segment.py",
     "core/batch.py": "unit/models/test_interface.py",
     "core/progress.py": "unit/data/readers/test_folder.py",
     "core/shapes.py": "unit/core/test_instances.py",
@@ -32,6 +34,7 @@ COVERED_BY = {
     "nn/crf/crf_kernels.py": "unit/nn/crf/test_dense_crf.py",
     "results/counts.py": "unit/results/test_folder.py",
     "results/interface.py": "unit/results/test_folder.py",
+    "results/tables.py": "unit/results/test_measurements.py",
     "training/zoo_entry.py": "cli/test_models.py",
 }
 """Module without a test file of its own -> the file below `tests/` that runs it."""

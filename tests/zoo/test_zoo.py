@@ -7,10 +7,12 @@ import pytest
 from skimage import data
 
 import seriatim
+from seriatim.core.tensor_files import read_metadata
 from seriatim.data.catalogue import open_source
 from seriatim.data.subsets import Subset
 from seriatim.evaluation.evaluate import evaluate_model
-from seriatim.inference.zoo import find_model_folder, zoo_names
+from seriatim.inference.model_folder import CONFIG_KEY, read_description
+from seriatim.inference.zoo import WEIGHTS_NAME, find_model_folder, zoo_names
 from seriatim.training.recipe import load_recipe
 from seriatim.training.splits import open_splits
 
@@ -70,3 +72,9 @@ def test_the_object_at_each_point_is_found_in_the_order_of_the_points():
         mask = np.zeros_like(truth)
         mask[one.box[0] : one.box[2], one.box[1] : one.box[3]] = one.mask
         assert (mask & truth).sum() / (mask | truth).sum() > 0.8
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_the_digest_of_the_weights_covers_the_config(name):
+    assert CONFIG_KEY in read_metadata(find_model_folder(name) / WEIGHTS_NAME)
+    read_description(find_model_folder(name))

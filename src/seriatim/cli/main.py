@@ -1,6 +1,6 @@
 """`seriatim VERB ...`: finds the verb, and turns every failure into one line on stderr and an exit code.
 
-    0 all done    1 failed    2 wrong usage    3 done, but some inputs failed    130, 143 stopped by SIGINT, SIGTERM
+    0 all done    1 failed    2 wrong usage    3 done, but some inputs failed    129, 130, 143 stopped by SIGHUP, SIGINT, SIGTERM
 
 The module of a verb is imported when the verb is called, and imports heavy modules when it runs, so that `--help` answers at once.
 """
@@ -23,6 +23,8 @@ from typer.main import get_command
 
 from seriatim.cli.options import COMMAND, new_app
 from seriatim.core.errors import ConfigError, SeriatimError
+from seriatim.core.signals import ending_signals
+from seriatim.core.text import without_controls
 from seriatim.version import __version__
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -37,7 +39,11 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 class Terminated(BaseException):
-    """The process received SIGTERM."""
+    """The process received SIGTERM or SIGHUP."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by signal {number}")
+        self.number = number
 
 
 class _Verbs(TyperGroup):
@@ -84,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(words, debug)
         except (KeyboardInterrupt, Terminated) as stop:
-            return _fail("stopped", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT), debug)
+            return _fail("stopped", 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT), debug)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -92,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(str(error), 2, debug)
         except SeriatimError as error:
             return _fail(str(error), 1, debug)
+        except OSError as error:  # of a file that no reader or writer of ours stands for
+            place = f"{error.filename}: " if error.filename is not None else ""
+            return _fail(f"{place}{error.strerror or error}", 1, debug)
         except MemoryError:
             return _fail("out of memory", 1, debug)
         except Exception as error:  # a defect of this program
@@ -122,15 +131,23 @@ def _run(words: list[str], debug: bool) -> int:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"seriatim: {' '.join(message.split())}\n")
+    sys.stderr.write(f"seriatim: {without_controls(' '.join(message.split()))}\n")
     return code
+
+
+class _OneLine(logging.Formatter):
+    """Shows control characters of a message, such as those in the name of a file, as codes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (named by logging)
+        """The line of a record."""
+        return without_controls(super().formatMessage(record))
 
 
 @contextmanager
 def _logging_to_stderr(debug: bool) -> Iterator[None]:
     """Show our warnings on stderr; those of other packages only with --debug."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("seriatim: %(levelname)s: %(message)s"))
+    handler.setFormatter(_OneLine("seriatim: %(levelname)s: %(message)s"))
     loud = logging.getLogger() if debug else logging.getLogger("seriatim")
     quiet = logging.NullHandler()
     logging.getLogger().addHandler(quiet)
@@ -144,16 +161,17 @@ def _logging_to_stderr(debug: bool) -> Iterator[None]:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Let SIGTERM raise, as SIGINT does, so that temporary files are removed."""
+    """Let SIGTERM and SIGHUP raise, as SIGINT does, so that temporary files are removed; `nohup` still keeps SIGHUP away."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.signal(number, _terminate) for number in ending_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    raise Terminated(number)

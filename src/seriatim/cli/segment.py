@@ -1,22 +1,28 @@
 """`seriatim segment`: images in; label maps, overlays, COCO and counts out."""
 
 import json
-import sys
-import time
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seriatim.cli import options
+from seriatim.cli.talk import say
 from seriatim.results.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 
 if TYPE_CHECKING:
-    from seriatim.data.readers.coco_boxes import BoxFile
     from seriatim.inference.predictor import Predictor
-    from seriatim.results.folder import ResultFolder
 
 app = options.new_app()
+
+
+class Overlay(StrEnum):
+    """Styles of overlays; see `results.overlay.draw_overlay`."""
+
+    plain = "plain"
+    outline = "outline"
+    filled = "filled"
 
 
 @app.command()
@@ -34,91 +40,76 @@ def segment(
             help=f"Formats to write, separated by commas: {'; '.join(f'{name} ({entry.summary})' for name, entry in FORMATS.items())}.",
         ),
     ] = ",".join(DEFAULT_FORMATS),
+    overlay: Annotated[
+        Overlay, typer.Option(help="Overlays with thin outlines alone, with numbers where they fit, or filled as well.")
+    ] = Overlay.outline,
     boxes: options.BoxesOption = None,
     device: options.DeviceOption = "auto",
     crf: options.CrfOption = False,
     settings: options.SettingsOption = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Do only what is missing or changed in the folder of results; so does a call without this option.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the counts to stdout as JSON.")] = False,
     threads: options.ThreadsOption = None,
 ) -> None:
     """Segment and count the objects of images.
 
     Writes photo.labels.png and photo.overlay.png for photo.png, and instances.json and counts.csv for the whole call. --formats chooses other
-    formats.
+    formats. A second call into the same folder does only what is missing or changed.
     """
+    from seriatim.cli.segment_call import SegmentCall
     from seriatim.core.errors import ImageError
+    from seriatim.core.locks import locked
     from seriatim.data.readers.coco_boxes import BoxFile
     from seriatim.inference.zoo import DEFAULT_MODEL, find_model_folder
-    from seriatim.results.folder import ResultFolder
-    from seriatim.results.inputs import find_images, output_stems
+    from seriatim.results.folder import ResultFolder, make_result_folder
+    from seriatim.results.inputs import find_images
 
     chosen = parse_formats(formats)
-    files = find_images(paths, out)
-    if not files:
-        raise ImageError(f"{', '.join(map(str, paths))}: holds no images")
+    inputs = find_images(paths, out)
+    if not inputs.files:
+        reasons = "".join(f"; {path}: {reason}" for path, reason in inputs.unreadable.items())
+        raise ImageError(f"{', '.join(map(str, paths))}: holds no images{reasons}")
     if model is None:
-        _say(
+        say(
             f"no --model given: using {DEFAULT_MODEL!r}; choose with --model NAME or --model FOLDER (`seriatim models` lists the names)"
         )
-    predictor = options.load_model(find_model_folder(model or DEFAULT_MODEL), device, threads, crf, settings)
+    folder = find_model_folder(model or DEFAULT_MODEL)
+    predictor = options.load_model(folder, device, threads, crf, settings)
     if boxes is not None:
         predictor.check_boxes()
-    results = ResultFolder(out, chosen, predictor.class_names)
     boxes_of = None if boxes is None else BoxFile(boxes, class_names=predictor.class_names)
-    failed = _segment_all(predictor, files, output_stems(files, out), results, boxes_of)
+    make_result_folder(out)
+    with locked(out, "another call of seriatim"):
+        facts = _what_results_depend_on(predictor, folder, boxes)
+        results = ResultFolder(out, chosen, predictor.class_names, facts, overlay.value)
+        call = SegmentCall(predictor, results, inputs, boxes_of)
+        call.run()
     if as_json:
-        counts = [{"file": one.file, "count": one.count, "seconds": round(one.seconds, 3)} for one in results.results]
-        typer.echo(
-            json.dumps(
-                {"files": counts, "failed": [{"file": file, "reason": reason} for file, reason in failed.items()]},
-                indent=1,
-            )
-        )
-    if failed:
-        _say(f"{len(failed)} of {len(files)} images could not be segmented")
-        raise typer.Exit(1 if len(failed) == len(files) else 3)
+        typer.echo(json.dumps({"files": call.counts(), "failed": call.failures()}, indent=1))
+    call.say_what_was_not_done()
+    if call.failed:
+        raise typer.Exit(3 if call.done else 1)
 
 
-def _segment_all(
-    predictor: "Predictor",
-    files: list[Path],
-    stems: list[str],
-    results: "ResultFolder",
-    boxes_of: "BoxFile | None",
-) -> dict[str, str]:
-    """Segment each image; returns the reason for each that failed. Finished images are written even if the call is stopped."""
-    from seriatim.cli.progress import ProgressBar
-    from seriatim.core.errors import FormatLimitError, ImageError
-    from seriatim.data.images import read_pixels, to_float_image
+def _what_results_depend_on(predictor: "Predictor", folder: Path, boxes: Path | None) -> dict[str, Any]:
+    """What must be the same for results to belong into one folder, formats and classes aside."""
+    from seriatim.inference.model_folder import weights_digest
+    from seriatim.inference.zoo import find_model_folder
+    from seriatim.results.manifest import image_digest
+    from seriatim.version import __version__
 
-    failed: dict[str, str] = {}
-    try:
-        with ProgressBar(len(files)) as progress:
-            for file, stem in zip(files, stems, strict=True):
-                started = time.perf_counter()
-                try:
-                    pixels = read_pixels(file)
-                    boxes = None if boxes_of is None else boxes_of.for_image(file)
-                    instances = predictor.predict_values(to_float_image(pixels, str(file)), progress.tiles, boxes)
-                except (ImageError, MemoryError) as error:
-                    failed[str(file)] = str(error) or "too large for the memory"
-                    _say(failed[str(file)])
-                else:
-                    seconds = time.perf_counter() - started
-                    try:
-                        results.add(str(file), stem, pixels, instances, seconds)
-                    except FormatLimitError as error:
-                        failed[str(file)] = str(error)
-                        _say(failed[str(file)])
-                    else:
-                        _say(
-                            f"{file}: {len(instances)} {'object' if len(instances) == 1 else 'objects'} ({seconds:.1f} s)"
-                        )
-                progress.image_done()
-    finally:
-        results.finish()
-    return failed
-
-
-def _say(message: str) -> None:
-    typer.echo(message, file=sys.stderr)
+    detector = predictor.description.inference.detector
+    return {
+        "version": __version__,
+        "weights": weights_digest(folder),
+        "detector_weights": None if detector is None else weights_digest(find_model_folder(detector)),
+        "crf": predictor.crf,
+        "boxes": None if boxes is None else image_digest(boxes),
+        **predictor.description.model_dump(mode="json", exclude={"format", "class_names"}),
+    }

@@ -3,6 +3,7 @@
 Every settings class derives from `Config`. A field states its default, its range and, in the line below it, its meaning.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,23 @@ from typing import Any, TypeVar
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from seriatim.core.errors import ConfigError, did_you_mean
+from seriatim.core.errors import ConfigError, FileReadError, did_you_mean
+from seriatim.core.files import read_small_file
 
 Self = TypeVar("Self", bound="Config")
+
+MAX_TOML_BYTES = 200_000
+"""Length of a file of settings; recipes are a hundred times shorter."""
+
+MAX_SHOWN = 200
+"""Characters of a value that a message repeats."""
+
+MAX_DEPTH = 32
+"""Parts of a dotted key."""
+
+_DEEP_KEY = re.compile(
+    rf"""(?<![\w-])(?:(?:[\w-]{{1,200}}|"[^"\n]{{0,200}}"|'[^'\n]{{0,200}}')[ \t]*\.[ \t]*){{{MAX_DEPTH}}}"""
+)
 
 
 class Config(BaseModel):
@@ -22,7 +37,9 @@ class Config(BaseModel):
     A class of settings is a list of fields, each with type, default, bounds and a line of meaning. Such lists look alike, and that is intended.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     @classmethod
     def parse(cls: type[Self], values: Mapping[str, Any], where: str = "") -> Self:
@@ -49,8 +66,14 @@ def _first_problem(cls: type[BaseModel], error: ValidationError, where: str) -> 
         return f"{prefix}unknown key{did_you_mean(path[-1], _fields_at(cls, path[:-1]))}"
     if problem["type"] == "value_error":  # raised by our own validators, whose messages already say what they got
         return f"{prefix}{problem['msg'].removeprefix('Value error, ')}"
-    got = "" if problem["type"] == "missing" else f" (got: {problem['input']!r})"
+    got = "" if problem["type"] == "missing" else f" (got: {_short(problem['input'])})"
     return f"{prefix}{problem['msg']}{got}"
+
+
+def _short(value: object) -> str:
+    """The value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def _fields_at(cls: type[BaseModel], path: Sequence[str]) -> list[str]:
@@ -72,11 +95,28 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: naming the file, if it is missing or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return _parse_toml(read_small_file(path, MAX_TOML_BYTES).decode())
+    except FileReadError as error:
+        raise ConfigError(str(error)) from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: damaged TOML, damaged UTF-8, integers of more than 4300 digits
         raise ConfigError(f"{path}: not a TOML file: {error}") from None
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """The values of TOML; ValueError for text that is none, keys nested deeper than `MAX_DEPTH`, and integers beyond 64 bits."""
+    if _DEEP_KEY.search(text):  # tomllib takes memory by the square of the length of such a key
+        raise ValueError(f"a key of more than {MAX_DEPTH} parts")
+    values = tomllib.loads(text)
+    waiting: list[Any] = [values]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise ValueError("an integer of more than 64 bits")
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return values
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -92,7 +132,10 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {override}: expected KEY=VALUE, such as optimizer.learning_rate=1e-3")
-        result = _set(result, key.strip().split("."), _value(text.strip()))
+        path = key.strip().split(".")
+        if len(path) > MAX_DEPTH:
+            raise ConfigError(f"--set {key.strip()[:60]}...: a key of more than {MAX_DEPTH} parts")
+        result = _set(result, path, _value(text.strip()))
     return result
 
 
@@ -101,8 +144,8 @@ def _value(text: str) -> Any:
     if not text:
         return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _parse_toml(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
         return text
 
 
@@ -146,3 +189,18 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_none(item) for item in value]
     return value
+
+
+def first_difference(begun: Any, now: Any, where: str = "") -> str | None:
+    """The first setting in which two nested mappings differ, in words; None if they are equal.
+
+    >>> first_difference({"seed": 1, "model": {"width": 8}}, {"seed": 1, "model": {"width": 16}})
+    'model.width was 8, is 16'
+    """
+    if isinstance(begun, Mapping) and isinstance(now, Mapping):
+        for key in [*begun, *(key for key in now if key not in begun)]:
+            found = first_difference(begun.get(key), now.get(key), f"{where}.{key}".lstrip("."))
+            if found:
+                return found
+        return None
+    return None if begun == now else f"{where} was {begun!r}, is {now!r}"

@@ -6,6 +6,7 @@
     ├── DataError                             a data set or annotation that is damaged or missing
     ├── ImageError                            an image that cannot be read
     ├── CheckpointError                       weights or a checkpoint that are damaged or do not fit
+    ├── FileReadError (also OSError)          a file of settings or text that cannot be read
     ├── FileWriteError (also OSError)         a file that could not be written
     ├── FormatLimitError                      objects that an output format cannot hold
     ├── TrainingDivergedError                 a loss that is not finite
@@ -43,6 +44,10 @@ class ImageError(SeriatimError):
 
 class CheckpointError(SeriatimError):
     """Weights or a checkpoint that are damaged or do not fit."""
+
+
+class FileReadError(SeriatimError, OSError):
+    """A file of settings or text that cannot be read."""
 
 
 class FileWriteError(SeriatimError, OSError):

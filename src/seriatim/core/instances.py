@@ -63,6 +63,11 @@ class Instance:
 class Instances:
     """The objects of one image, in the order found.
 
+    Attributes:
+        size: (height, width) of the image in pixels.
+        instances: in the order found.
+        num_too_small: objects that a model found and left out because they are smaller than its `inference.min_area`; a selection has 0.
+
     >>> found = Instances.from_label_map(np.array([[0, 2], [1, 1]]))
     >>> len(found), found[0].area, found.label_map().tolist()
     (2, 2, [[0, 2], [1, 1]])
@@ -79,6 +84,7 @@ class Instances:
         """
         self.size: Size = (int(size[0]), int(size[1]))
         self.instances: list[Instance] = list(instances)
+        self.num_too_small = 0
         for index, instance in enumerate(self.instances):
             y0, x0, y1, x1 = instance.box
             if not (0 <= y0 <= y1 <= self.size[0] and 0 <= x0 <= x1 <= self.size[1]):

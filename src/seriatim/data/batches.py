@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from seriatim.core.batch import Batch, Prompts
+from seriatim.core.signals import kept_from_children
 from seriatim.data.augment import AugmentationConfig, Crop, augment
 from seriatim.data.preparation import PreparationConfig, prepare_sample
 from seriatim.data.samples import Sample
@@ -91,10 +92,15 @@ def batches(
     """
     taken = share if share is not None else range(batch_size)
     numbers = [[first_crop + index * batch_size + position for position in taken] for index in range(num_batches)]
-    yield from DataLoader(
+    loader = DataLoader(
         crops,
         batch_sampler=numbers,
         collate_fn=collate,
         num_workers=num_workers,
         prefetch_factor=2 if num_workers else None,
     )
+    with (
+        kept_from_children()
+    ):  # a worker that ended by itself would break the iteration in which the checkpoint is written
+        drawn = iter(loader)
+    yield from drawn

@@ -1,5 +1,6 @@
 """A model folder: model.safetensors (with a SHA-256), config.json and card.md, everything that use of the network needs."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seriatim.core.config import Config, apply_overrides
-from seriatim.core.errors import CheckpointError, ConfigError
-from seriatim.core.files import write_atomically
-from seriatim.core.tensor_files import load_tensors, save_tensors
+from seriatim.core.errors import CheckpointError, ConfigError, FileReadError
+from seriatim.core.files import make_folder, read_small_file, write_atomically
+from seriatim.core.tensor_files import DIGEST_KEY, load_tensors, read_metadata, save_tensors
 from seriatim.data.preparation import PreparationConfig
 from seriatim.inference.config import InferenceConfig
 from seriatim.inference.zoo import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
@@ -21,6 +22,13 @@ from seriatim.models.interface import Model
 
 CHANGEABLE = ("model.config.", "preparation.", "inference.")
 """How the settings of a model begin that may be changed when it is used."""
+
+
+CONFIG_KEY = "config_sha256"
+"""Where the metadata of the weights, which their own SHA-256 covers, hold that of config.json; files of older versions have none."""
+
+MAX_CONFIG_BYTES = 1_000_000
+"""Length of config.json."""
 
 
 class ModelSettings(Config):
@@ -64,10 +72,11 @@ def write_model_folder(
         FileWriteError: if the disk does not take it.
     """
     tensors = {name: _stored(name, tensor, half) for name, tensor in network.state_dict().items()}
-    values = description.model_dump(mode="json")
-    folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(folder / WEIGHTS_NAME, tensors, {"format": "seriatim model 1", "model": description.model.name})
-    write_atomically(folder / CONFIG_NAME, (json.dumps(values, indent=1) + "\n").encode())
+    config = (json.dumps(description.model_dump(mode="json"), indent=1) + "\n").encode()
+    make_folder(folder)
+    metadata = {"format": "seriatim model 1", "model": description.model.name, CONFIG_KEY: _config_digest(config)}
+    save_tensors(folder / WEIGHTS_NAME, tensors, metadata)
+    write_atomically(folder / CONFIG_NAME, config)
     if card is None and not (folder / CARD_NAME).exists():
         card = _bare_card(description, network)
     if card is not None:
@@ -95,21 +104,32 @@ def read_description(folder: Path) -> ModelDescription:
     """What config.json of a model folder says.
 
     Raises:
-        CheckpointError: naming the file, if it is missing, damaged or has keys that do not fit.
+        CheckpointError: naming the file, if it is missing, damaged, of other weights or has keys that do not fit.
     """
     path = folder / CONFIG_NAME
     try:
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+        data = read_small_file(path, MAX_CONFIG_BYTES)
+        values = json.loads(data)
+    except FileReadError as error:
+        raise CheckpointError(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is no JSON file: {error}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected an object, got {type(values).__name__}")
     try:
-        return ModelDescription.parse(values, str(path))
+        description = ModelDescription.parse(values, str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
+    if read_metadata(folder / WEIGHTS_NAME).get(CONFIG_KEY, _config_digest(data)) != _config_digest(data):
+        raise CheckpointError(
+            f"{path}: is not the file that was written with {WEIGHTS_NAME} (its SHA-256 is another); change settings with --set"
+        )
+    return description
+
+
+def _config_digest(data: bytes) -> str:
+    """SHA-256 of the content of config.json, with the line ends of any system."""
+    return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()
 
 
 def change_settings(description: ModelDescription, settings: Sequence[str]) -> ModelDescription:
@@ -168,8 +188,8 @@ def load_weights(network: nn.Module, folder: Path, settings: Sequence[str] = ())
         ConfigError: if it does not fit the network and there are `settings`.
     """
     path = folder / WEIGHTS_NAME
-    tensors, _ = load_tensors(path)
     expected = network.state_dict()
+    tensors, _ = load_tensors(path, max_bytes=sum(8 * tensor.numel() for tensor in expected.values()))
     problem = _misfit(expected, tensors)
     if problem and settings:
         raise ConfigError(
@@ -178,6 +198,19 @@ def load_weights(network: nn.Module, folder: Path, settings: Sequence[str] = ())
     if problem:
         raise CheckpointError(f"{path}: does not fit the settings of the network: {problem}")
     network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the weights of a model folder, as they name it themselves.
+
+    Raises:
+        CheckpointError: naming the file, if it is missing, damaged or has none.
+    """
+    path = folder / WEIGHTS_NAME
+    try:
+        return read_metadata(path)[DIGEST_KEY]
+    except KeyError:
+        raise CheckpointError(f"{path}: has no {DIGEST_KEY}; was it written by seriatim?") from None
 
 
 def _misfit(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:

@@ -1,5 +1,6 @@
 """How objects that share pixels are settled: the earlier one keeps them, the later one, the one with the better score, or both do."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
@@ -15,7 +16,11 @@ OverlapRule = Literal["earlier", "later", "score", "keep"]
 
 
 class OverlapResolver:
-    """Leaves each contested pixel to the object that comes first, unless overlaps are kept."""
+    """Leaves each contested pixel to the object that comes first, unless overlaps are kept.
+
+    Attributes:
+        num_too_small: objects dropped so far because fewer pixels than `min_area`, but at least one, are left to them.
+    """
 
     def __init__(
         self, size: Size, max_hidden: float = 0.5, min_area: int = 1, solid: bool = False, keep: bool = False
@@ -32,6 +37,7 @@ class OverlapResolver:
         self.min_area = max(min_area, 1)
         self.solid = solid
         self.keep = keep
+        self.num_too_small = 0
         self._taken = np.zeros((1, 1) if keep else size, dtype=bool)
 
     def claim(self, instance: Instance) -> Instance | None:
@@ -44,6 +50,7 @@ class OverlapResolver:
         if self.solid and free.any():
             free = fill_largest_part(free) & ~taken
         if np.count_nonzero(free) < self.min_area:
+            self.num_too_small += bool(free.any())
             return None
         taken |= free
         if np.array_equal(free, instance.mask):
@@ -59,6 +66,7 @@ def resolve_overlaps(
     max_hidden: float = 0.5,
     min_area: int = 1,
     solid: bool = False,
+    tally: Counter[str] | None = None,
 ) -> Iterator[Instance]:
     """What each object keeps, in the order found; objects of which too little is left are dropped.
 
@@ -71,6 +79,7 @@ def resolve_overlaps(
         max_hidden: as above.
         min_area: as above.
         solid: as above.
+        tally: at the end, its `too_small` is raised by the number of objects that `min_area` cost.
 
     >>> first, second = (Instance((0, x, 1, x + 2), np.ones((1, 2), dtype=bool), score) for x, score in ((0, 0.5), (1, 0.9)))
     >>> [[one.box for one in resolve_overlaps((first, second), (1, 3), rule)] for rule in ("earlier", "later", "keep")]
@@ -79,12 +88,14 @@ def resolve_overlaps(
     resolver = OverlapResolver(size, max_hidden, min_area, solid, keep=rule == "keep")
     if rule in ("earlier", "keep"):
         yield from (kept for one in found if (kept := resolver.claim(one)) is not None)
-        return
-    instances = list(found)
-    numbers = range(len(instances))
-    order = reversed(numbers) if rule == "later" else sorted(numbers, key=lambda number: -instances[number].score)
-    claimed = {number: resolver.claim(instances[number]) for number in order}
-    yield from (kept for number in numbers if (kept := claimed[number]) is not None)
+    else:
+        instances = list(found)
+        numbers = range(len(instances))
+        order = reversed(numbers) if rule == "later" else sorted(numbers, key=lambda number: -instances[number].score)
+        claimed = {number: resolver.claim(instances[number]) for number in order}
+        yield from (kept for number in numbers if (kept := claimed[number]) is not None)
+    if tally is not None:
+        tally["too_small"] += resolver.num_too_small
 
 
 def fill_largest_part(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:

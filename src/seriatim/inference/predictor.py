@@ -5,6 +5,7 @@ objects of a batch of tiles; they are placed in the image, joined across tiles, 
 boxes gets those that are given, or else those that its detector finds in the whole image before.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -234,7 +235,10 @@ class Predictor:
     ) -> Instances:
         """The objects of an image as data sets hold it: values in 0..1, channels first, not yet prepared; the rest as for `predict`."""
         size = (image.shape[1], image.shape[2])
-        return Instances(size, self._stream(image, progress, self._prompts(boxes, points, size)))
+        tally: Counter[str] = Counter()
+        found = Instances(size, self._stream(image, progress, self._prompts(boxes, points, size), tally))
+        found.num_too_small = tally["too_small"]
+        return found
 
     def prepared(
         self, values: Float32[np.ndarray, "channels height width"]
@@ -298,12 +302,13 @@ class Predictor:
         image: Float32[np.ndarray, "channels height width"],
         progress: Progress | None,
         prompts: ImagePrompts | None,
+        tally: Counter[str] | None = None,
     ) -> Iterator[Instance]:
         size = (image.shape[1], image.shape[2])
         if prompts is None and (boxes := self.find_boxes(image)) is not None:
             prompts = ImagePrompts(boxes, np.zeros((0, 2)))
         with self.evaluating():
-            found = self._resolved(self.prepared(image), size, progress, prompts)
+            found = self._resolved(self.prepared(image), size, progress, prompts, tally)
             if not self.crf:
                 yield from found
                 return
@@ -316,13 +321,15 @@ class Predictor:
         size: Size,
         progress: Progress | None,
         prompts: ImagePrompts | None,
+        tally: Counter[str] | None,
     ) -> Iterator[Instance]:
         """The objects with what they keep of shared pixels, in pixels of the image of `size`."""
         settings = self.description.inference
         found = self._joined(prepared, size, progress, prompts)
         if prompts is not None and len(prompts.points):
             found = sorted(found, key=lambda instance: instance.step)  # across tiles too, the order of the points
-        return resolve_overlaps(found, size, settings.overlaps, settings.max_hidden, settings.min_area, settings.solid)
+        rules = (settings.overlaps, settings.max_hidden, settings.min_area, settings.solid)
+        return resolve_overlaps(found, size, *rules, tally)
 
     def _joined(
         self,

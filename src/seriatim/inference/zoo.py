@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from seriatim.core.errors import CheckpointError, ConfigError, did_you_mean
+from seriatim.core.errors import CheckpointError, ConfigError, FileReadError, did_you_mean
+from seriatim.core.files import read_small_file
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -52,8 +53,10 @@ def read_card(folder: Path) -> str:
         CheckpointError: if it cannot be read.
     """
     try:
-        card = (folder / CARD_NAME).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        card = read_small_file(folder / CARD_NAME, 1_000_000).decode()
+    except FileReadError as error:
+        raise CheckpointError(str(error)) from None
+    except UnicodeDecodeError as error:
         raise CheckpointError(f"{folder / CARD_NAME}: cannot be read: {error}") from None
     return re.sub(r"^<!--.*-->\n", "", card, flags=re.MULTILINE)
 

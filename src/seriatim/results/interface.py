@@ -1,14 +1,17 @@
 """What every format promises, and what it is given: a segmented image, or all results of a call."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from seriatim.core.instances import Instance, Instances, class_name
-from seriatim.core.shapes import Size
+from seriatim.results.manifest import Entry
+
+OverlayStyle = Literal["plain", "outline", "filled"]
+"""How an overlay shows the objects; `results.overlay.draw_overlay` says what each is."""
 
 File = tuple[str, bytes]
 """Where a file goes, below the folder of results, and its content."""
@@ -25,6 +28,7 @@ class SegmentedImage:
         pixels: as stored in the file.
         instances: found in the image.
         class_names: names of the classes, from class 1.
+        overlay: style of the overlay.
     """
 
     file: str
@@ -33,41 +37,23 @@ class SegmentedImage:
     pixels: np.ndarray
     instances: Instances
     class_names: Sequence[str]
+    overlay: OverlayStyle = "outline"
 
     def class_name(self, instance: Instance) -> str:
         """The name of an object's class."""
         return class_name(max(instance.class_id, 1), self.class_names)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What is kept of an image after its own files are written.
-
-    Attributes:
-        file: the image, as it was given.
-        size: (height, width) in pixels.
-        count: number of objects.
-        seconds: time of the segmentation.
-        kept: name of a format -> what it keeps for the files of the call.
-    """
-
-    file: str
-    size: Size
-    count: int
-    seconds: float
-    kept: dict[str, Any] = field(default_factory=dict)
-
-
 class Call(NamedTuple):
     """What a format is given for the files of the whole call.
 
     Attributes:
-        results: of the images, in their order.
+        results: what the manifest says of the images, in their order.
         kept: what the format kept of each image; None for a format that keeps nothing.
         class_names: names of the classes, from class 1.
     """
 
-    results: Sequence[Result]
+    results: Sequence[Entry]
     kept: Sequence[Any]
     class_names: Sequence[str]
 
@@ -77,10 +63,12 @@ class Format(NamedTuple):
 
     Attributes:
         image: the files of one image, one after another.
-        keep: what is kept of an image for `call`.
+        keep: what is kept of an image for `call`, as JSON values.
         call: the files of the whole call.
+        grow: what a finished image adds to the end of a file of `call`, so that a killed process leaves what was done.
     """
 
     image: Callable[[SegmentedImage], Iterable[File]] | None = None
     keep: Callable[[SegmentedImage], Any] | None = None
     call: Callable[[Call], Iterable[File]] | None = None
+    grow: Callable[[Entry], File] | None = None

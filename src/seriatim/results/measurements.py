@@ -5,10 +5,8 @@ the outline through the centres of the border pixels (Benkrid and Crookes, "Desi
 the axes of the ellipse with the same second moments.
 """
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from skimage.measure import regionprops
@@ -16,6 +14,7 @@ from skimage.measure import regionprops
 from seriatim.core.instances import Instance
 from seriatim.core.shapes import box_slices
 from seriatim.results.interface import Call, File, Format, SegmentedImage
+from seriatim.results.tables import table_line
 
 COLUMNS = (
     "file",
@@ -32,29 +31,16 @@ COLUMNS = (
 """Columns of the table; the mean intensity of every channel (`mean_1`, ...) follows."""
 
 
-class Rows(NamedTuple):
-    """The rows of one image as text without line ends, and its number of channels."""
-
-    lines: list[str]
-    num_channels: int
-
-
-def measure(image: SegmentedImage) -> Rows:
-    """The rows of all objects of an image, in the order found; an object without pixels has none."""
+def measure(image: SegmentedImage) -> dict[str, Any]:
+    """The cells after the first of all objects of an image, in the order found, and its number of channels; an object without pixels has no row."""
     pixels = image.pixels[..., None] if image.pixels.ndim == 2 else image.pixels
-    lines = []
+    rows = []
     for number, instance in enumerate(image.instances, start=1):
         if instance.mask.any():
             values = (f"{value:.8g}" for value in _measure_object(instance, pixels))
             name, score = image.class_name(instance), f"{instance.score:.6f}"
-            lines.append(_as_line((image.file, number, name, score, instance.area, *values)))
-    return Rows(lines, pixels.shape[2])
-
-
-def _as_line(cells: Sequence[object]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+            rows.append([str(number), name, score, str(instance.area), *values])
+    return {"rows": rows, "num_channels": pixels.shape[2]}
 
 
 def _measure_object(instance: Instance, pixels: np.ndarray) -> list[float]:
@@ -74,12 +60,12 @@ def _measure_object(instance: Instance, pixels: np.ndarray) -> list[float]:
 
 def encode_measurements(call: Call) -> Iterator[File]:
     """The table; an image with fewer channels than another has empty cells at the end of its rows."""
-    num_channels = max((rows.num_channels for rows in call.kept), default=0)
-    lines = [_as_line((*COLUMNS, *(f"mean_{channel}" for channel in range(1, num_channels + 1))))]
-    for rows in call.kept:
-        empty = "," * (num_channels - rows.num_channels)
-        lines += [f"{line}{empty}" for line in rows.lines]
-    yield "measurements.csv", "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    num_channels = max((kept["num_channels"] for kept in call.kept), default=0)
+    lines = [table_line((*COLUMNS, *(f"mean_{channel}" for channel in range(1, num_channels + 1))))]
+    for result, kept in zip(call.results, call.kept, strict=True):
+        empty = [""] * (num_channels - kept["num_channels"])
+        lines += [table_line((result.file, *cells, *empty)) for cells in kept["rows"]]
+    yield "measurements.csv", b"".join(lines)
 
 
 FORMAT = Format(keep=measure, call=encode_measurements)

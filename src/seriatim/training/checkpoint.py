@@ -6,13 +6,14 @@ They hold weights, the optimizer's moments and the run's counters. Randomness ne
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from seriatim.core.errors import CheckpointError
+from seriatim.core.errors import CheckpointError, TrainingDivergedError
 from seriatim.core.files import remove_temporary_files
 from seriatim.core.tensor_files import load_tensors, save_tensors
 
@@ -52,9 +53,10 @@ class RunState:
 
 
 def save_checkpoint(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, state: RunState) -> Path:
-    """Write the checkpoint of `state.iteration` and remove all but the newest two.
+    """Write the checkpoint of `state.iteration` and remove all but the newest two; that of iteration 0 goes with the first other one.
 
     Raises:
+        TrainingDivergedError: if a weight, or what the optimizer keeps of it, is not finite; nothing is written or removed then.
         FileWriteError: if it cannot be written; the older checkpoints are then intact.
     """
     tensors: dict[str, Tensor] = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
@@ -63,11 +65,42 @@ def save_checkpoint(folder: Path, network: nn.Module, optimizer: torch.optim.Opt
         for parameter in group["params"]:
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{key}.{parameter_names[id(parameter)]}"] = torch.as_tensor(value)
+    check_finite(tensors, folder, state)
     path = folder / f"{state.iteration:08d}.safetensors"
     save_tensors(path, tensors, {"state": json.dumps(asdict(state))})
-    for old in checkpoints(folder)[:-NUM_KEPT]:
+    begun, *others = checkpoints(folder)
+    for old in [*([begun] if others and _iteration(begun) == 0 else ()), *checkpoints(folder)[:-NUM_KEPT]]:
         old.unlink(missing_ok=True)
     return path
+
+
+def check_finite(tensors: Mapping[str, Tensor], folder: Path, state: RunState) -> None:
+    """Refuse weights with which nothing could be done.
+
+    Args:
+        tensors: by name.
+        folder: of the checkpoints, for the message.
+        state: of the run.
+
+    Raises:
+        TrainingDivergedError: naming the first tensor that is not finite, and the checkpoint that is kept.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise TrainingDivergedError(
+                f"iteration {state.iteration}: {name.removeprefix('network.')} is not finite after the update; {what_is_kept(folder)}; "
+                "try a lower learning rate, or optimizer.clip_norm"
+            )
+
+
+def what_is_kept(folder: Path) -> str:
+    """The tail of a message about a run that ends: which checkpoint is there."""
+    found = checkpoints(folder)
+    return f"the last checkpoint, of iteration {_iteration(found[-1])}, is kept" if found else "there is no checkpoint"
+
+
+def _iteration(checkpoint: Path) -> int:
+    return int(checkpoint.stem)
 
 
 def checkpoints(folder: Path) -> list[Path]:

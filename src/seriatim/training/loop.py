@@ -7,7 +7,7 @@ epoch, resumes with the same bits on the CPU: crop n and iteration i have random
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from seriatim.core.batch import Batch
 from seriatim.core.errors import StoppedBySignal, TrainingDivergedError
+from seriatim.core.locks import locked
 from seriatim.core.platform import denormals_as_zero
+from seriatim.core.signals import ending_signals
 from seriatim.models.interface import Model, TrainingContext
-from seriatim.training.checkpoint import RunState, save_checkpoint
+from seriatim.training.checkpoint import RunState, check_finite, checkpoints, save_checkpoint, what_is_kept
 from seriatim.training.recipe import Recipe
-from seriatim.training.run import prepare
+from seriatim.training.run import Run, is_main_process, prepare
 from seriatim.training.run_folder import RunFolder
 from seriatim.training.stages import begin_stage, rate_factor, set_learning_rates, set_training
 from seriatim.training.validation import validate
@@ -61,15 +63,24 @@ def train(
         device: auto, cpu or cuda.
 
     Raises:
-        ConfigError: for settings that cannot be used.
+        ConfigError: for settings that cannot be used, or if another training uses the folder.
         DataError: for data that cannot be used.
-        TrainingDivergedError: if the loss is not finite.
-        StoppedBySignal: after SIGTERM or SIGINT, once the checkpoint is written.
+        TrainingDivergedError: if the loss or a weight is not finite; the checkpoint before is kept.
+        StoppedBySignal: after SIGTERM, SIGHUP or SIGINT, once the checkpoint is written.
     """
-    run, state = prepare(recipe, path, resume, device)
-    fabric = run.fabric
+    with locked(path, "a training") if is_main_process() else nullcontext():
+        run, state = prepare(recipe, path, resume, device)
+        _train(run, state, watch)
+    return run.folder
+
+
+def _train(run: Run, state: RunState, watch: Watcher | None) -> None:
+    """Train from `state` to the end of the last stage."""
+    recipe, fabric = run.recipe, run.fabric
     step, optimizer = fabric.setup(TrainingStep(run.network), run.optimizer)
 
+    if fabric.is_global_zero and not checkpoints(run.folder.checkpoints):
+        save_checkpoint(run.folder.checkpoints, run.network, run.optimizer, state)
     with _stop_signals() as received:
         while state.stage < len(run.stages):
             stage = run.stages[state.stage]
@@ -81,7 +92,7 @@ def train(
                 terms = step(fabric.to_device(batch), stage.weights, stage.num_objects(state), generator)
                 total = torch.stack(list(terms.values())).sum()
                 if not bool(total.isfinite()):
-                    raise TrainingDivergedError(_divergence(state, terms, batch))
+                    raise TrainingDivergedError(_divergence(run.folder, state, terms, batch))
                 fabric.backward(total)
                 if recipe.optimizer.clip_norm is not None:
                     fabric.clip_gradients(step, optimizer, max_norm=recipe.optimizer.clip_norm)
@@ -96,6 +107,7 @@ def train(
                 losses = {"total": float(total.detach())} | {name: float(term.detach()) for name, term in terms.items()}
                 run.log(state, {"stage": stage.name, **losses})
                 if state.iteration % recipe.validation.every == 0 or state.stage_iteration == stage.iterations:
+                    check_finite(run.network.state_dict(), run.folder.checkpoints, state)
                     state = validate(run, stage, state)
                 is_over = stage.is_over(state)
                 if is_over:
@@ -113,14 +125,13 @@ def train(
                     raise StoppedBySignal(stop)
                 if is_over:
                     break
-    return run.folder
 
 
-def _divergence(state: RunState, terms: Mapping[str, Tensor], batch: Batch) -> str:
+def _divergence(folder: RunFolder, state: RunState, terms: Mapping[str, Tensor], batch: Batch) -> str:
     broken = ", ".join(f"{name} {float(term.detach())}" for name, term in terms.items() if not bool(term.isfinite()))
     return (
         f"iteration {state.iteration}: the loss is not finite ({broken}); images: {', '.join(batch.names)}; "
-        "the last checkpoint is kept"
+        f"{what_is_kept(folder.checkpoints)}"
     )
 
 
@@ -133,7 +144,7 @@ def _stop_signals() -> Iterator[list[int]]:
         return
     before = {
         number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
+        for number in (*ending_signals(), signal.SIGINT)
     }
     try:
         yield received

@@ -30,7 +30,7 @@ class DataConfig(Config):
     """Images of the source kept back to watch the training."""
     num_test: int = Field(default=0, ge=0)
     """Images of the source kept back for the numbers that are reported; never looked at in training."""
-    split_seed: int = 0
+    split_seed: int = Field(default=0, ge=0, lt=2**32)
     """Draws the split."""
     validation: str | None = None
     """KIND:PATH of validation images of their own."""
@@ -186,7 +186,7 @@ class RuntimeConfig(Config):
 class Recipe(Config):
     """A whole run."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of all random generators: weights, crops, teacher."""
     data: DataConfig
     model: ModelSection

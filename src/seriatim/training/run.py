@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,23 +108,39 @@ def prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> tuple[Run,
     if recipe.model.weights is not None and not is_restored:
         load_weights(network, find_model_folder(recipe.model.weights))
     optimizer = make_optimizer(network.to(fabric.device), recipe)
-    if fabric.is_global_zero:
-        if resume:
-            folder.remove_temporary_files()
-        else:
-            folder.create(recipe)
-        folder.usable_images(splits)
-    fabric.barrier()
-    run = Run(recipe, stages, folder.usable_images(splits), network, optimizer, folder, fabric)
-    state = load_newest(folder.checkpoints, network, optimizer)
+    if fabric.is_global_zero and resume:
+        folder.remove_temporary_files()
+    elif fabric.is_global_zero:
+        folder.create(recipe)
+    try:
+        return _begin(Run(recipe, stages, splits, network, optimizer, folder, fabric))
+    except BaseException:
+        if fabric.is_global_zero and not resume:
+            folder.discard()
+        raise
+
+
+def _begin(run: Run) -> tuple[Run, RunState]:
+    """The run with the images that can be used, and where it stands: its newest checkpoint, or its start."""
+    folder, recipe, network = run.folder, run.recipe, run.network
+    if run.fabric.is_global_zero:
+        folder.usable_images(run.splits)
+    run.fabric.barrier()
+    run = replace(run, splits=folder.usable_images(run.splits))
+    state = load_newest(folder.checkpoints, network, run.optimizer)
     if state is None:
         if network.num_masks and recipe.model.weights is None:
             network.begin_with_masks(training_masks(run.splits, network.num_masks, recipe.seed), recipe.seed)
         state = RunState()
-        begin_stage(state, stages[0])
-    if fabric.is_global_zero:
+        begin_stage(state, run.stages[0])
+    if run.fabric.is_global_zero:
         folder.truncate_log(state.log_bytes)
     return run, state
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes, before the processes know one another."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def launch(stages: Sequence[StageSettings], runtime: RuntimeConfig, device: str) -> Fabric:

@@ -1,12 +1,13 @@
 """A run folder: config.toml environment.json images.json metrics.jsonl checkpoints/ samples/ model/."""
 
+import contextlib
 import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from seriatim.core.config import read_toml, to_toml
+from seriatim.core.config import first_difference, read_toml, to_toml
 from seriatim.core.errors import ConfigError, DataError, FileWriteError
 from seriatim.core.files import make_folder, remove_temporary_files, write_atomically
 from seriatim.core.provenance import command_line, environment
@@ -46,6 +47,15 @@ class RunFolder:
         self.log_path.touch()
         write_atomically(self.path / "config.toml", to_toml(recipe.model_dump(mode="json")).encode())
 
+    def discard(self) -> None:
+        """Remove what `create` and `usable_images` wrote, of a run that could not begin: it must not hinder the corrected command."""
+        for name in ("config.toml", "environment.json", self.log_path.name, self.images_path.name):
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink()
+        for folder in (self.checkpoints, self.samples):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
     def check_resumable(self, recipe: Recipe) -> None:
         """Refuse to resume with another recipe than the run was started with.
 
@@ -55,7 +65,7 @@ class RunFolder:
         if not (self.path / "config.toml").exists():
             raise ConfigError(f"{self.path}: holds no run to resume")
         begun = Recipe.parse(read_toml(self.path / "config.toml"), str(self.path / "config.toml"))
-        difference = _first_difference(begun.model_dump(mode="json"), recipe.model_dump(mode="json"), "")
+        difference = first_difference(begun.model_dump(mode="json"), recipe.model_dump(mode="json"))
         if difference:
             raise ConfigError(f"{self.path}: was started with another recipe: {difference}")
 
@@ -102,13 +112,3 @@ class RunFolder:
             raise FileWriteError(
                 f"{self.log_path}: could not write {len(line)} bytes: {error.strerror or error}"
             ) from error
-
-
-def _first_difference(begun: Any, now: Any, where: str) -> str | None:
-    if isinstance(begun, dict) and isinstance(now, dict):
-        for key in [*begun, *(key for key in now if key not in begun)]:
-            found = _first_difference(begun.get(key), now.get(key), f"{where}.{key}".lstrip("."))
-            if found:
-                return found
-        return None
-    return None if begun == now else f"{where} was {begun!r}, is {now!r}"

@@ -1,4 +1,7 @@
+import os
+import time
 import tomllib
+import tracemalloc
 from typing import Literal
 
 import pytest
@@ -6,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from seriatim.core.config import Config, apply_overrides, read_toml, to_toml
+from seriatim.core.config import Config, apply_overrides, first_difference, read_toml, to_toml
 from seriatim.core.errors import ConfigError
 
 
@@ -137,3 +140,59 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):
         (tmp_path / "bad.toml").write_bytes(content)
         with pytest.raises(ConfigError, match=r"bad\.toml: not a TOML file"):
             read_toml(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (".".join("a" * 20_000) + " = 1", "a key of more than 32 parts"),
+        ("[" + ".".join(["a"] * 50) + "]", "a key of more than 32 parts"),
+        (".".join(['"a b"'] * 50) + " = 1", "a key of more than 32 parts"),
+        ("x = " + "[" * 20_000, "recursion|nest"),
+        ("x = " + "9" * 30, "an integer of more than 64 bits"),
+        ("x = [{ y = 0x" + "f" * 1000 + " }]", "an integer of more than 64 bits"),
+        ("x = " + "9" * 10_000, "not a TOML file"),
+        ("x = '" + "y" * 200_000 + "'", "is longer than 200000 bytes"),
+    ],
+    ids=range(8),
+)
+def test_hostile_toml_is_refused_at_once_and_in_little_memory(text, reason, tmp_path):
+    (tmp_path / "a.toml").write_text(text)
+    tracemalloc.start()
+    started = time.perf_counter()
+    with pytest.raises(ConfigError, match=rf"a\.toml: .*({reason})"):
+        read_toml(tmp_path / "a.toml")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert time.perf_counter() - started < 2
+    assert peak < 50e6
+
+
+def test_toml_is_read_from_regular_files_only(tmp_path):
+    os.mkfifo(tmp_path / "a.toml")
+    with pytest.raises(ConfigError, match=r"a\.toml: is no regular file"):
+        read_toml(tmp_path / "a.toml")
+
+
+def test_dots_that_nest_nothing_are_no_reason_to_refuse(tmp_path):
+    (tmp_path / "a.toml").write_text("x = '" + "../" * 40 + "'\ny = [" + "1.5, " * 100 + "]\n# one. " * 40)
+    assert read_toml(tmp_path / "a.toml")["x"].startswith("../")
+
+
+@pytest.mark.parametrize("override", [".".join("a" * 5000) + "=1", "optimizer.learning_rate=" + "9" * 5000])
+def test_hostile_overrides_are_refused_in_a_short_message(override):
+    with pytest.raises(ConfigError) as error:
+        Outer.parse(apply_overrides({"name": "a"}, [override]), "--set")
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_that_are_not_finite_are_refused_by_the_name_of_the_setting(value):
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate: .*finite"):
+        Outer.parse({"name": "a", "optimizer": {"learning_rate": value}})
+
+
+def test_the_first_difference_of_settings_is_told_at_any_depth():
+    assert first_difference({"a": {"b": [1]}, "c": 2}, {"a": {"b": [1]}, "c": 2}) is None
+    assert first_difference({"a": {"b": 1}}, {"a": {}}) == "a.b was 1, is None"
+    assert first_difference({}, {"d": 1}) == "d was None, is 1"

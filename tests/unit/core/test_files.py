@@ -89,8 +89,8 @@ def test_a_place_that_cannot_be_written_is_one_typed_error(tmp_path, place):
 
 
 def test_temporary_files_are_removed_and_nothing_else(tmp_path):
-    keep = ["a.part", ".hidden", "b.safetensors"]
-    for name in [*keep, ".b.safetensors.77.part"]:
+    keep = ["a.part", ".hidden", ".seriatim-mine.part", "b.safetensors"]
+    for name in [*keep, ".seriatim-00112233445566aa.part"]:
         (tmp_path / name).write_bytes(b"")
     remove_temporary_files(tmp_path)
     remove_temporary_files(tmp_path / "nothing")

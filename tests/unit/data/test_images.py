@@ -1,5 +1,7 @@
 import io
 import logging
+import lzma
+import os
 import resource
 import struct
 import time
@@ -313,6 +315,75 @@ def test_a_bomb_of_400_megapixels_is_refused_at_once(name, data, tmp_path):
     with pytest.raises(ImageError, match=r"limit of \d+"):
         read_pixels(tmp_path / name)
     assert time.perf_counter() - started < 1
+
+
+def strip_tiff(strip, width, height, channels=1, bits=8, compression=8):
+    """A TIFF of one strip, whatever that holds."""
+    entries = [
+        (256, 4, width),
+        (257, 4, height),
+        (258, 3, bits),
+        (259, 3, compression),
+        (262, 3, 1 if channels == 1 else 2),
+    ]
+    entries += [(273, 4, 8), (277, 3, channels), (278, 4, height), (279, 4, len(strip))]
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8 + len(strip))
+        + strip
+        + struct.pack("<H", len(entries))
+        + b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+        + b"\0" * 4
+    )
+
+
+def zeros(packer, megabytes):
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(megabytes)) + packer.flush()
+
+
+BOMBS = {
+    "a strip of 300 MB in an image of 10 kB": lambda: strip_tiff(zeros(zlib.compressobj(9), 300), 100, 100),
+    "the same packed by LZMA": lambda: strip_tiff(zeros(lzma.LZMACompressor(), 300), 100, 100, compression=34925),
+    "1.7 GB of 16-bit colours": lambda: strip_tiff(zeros(zlib.compressobj(9), 100), 17_000, 17_000, 3, 16),
+    "a sparse file of 860 MB": lambda: strip_tiff(b"", 17_000, 17_000, 3, 8, 1),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_by_what_it_would_take_before_it_takes_it(name, tmp_path):
+    (tmp_path / "bomb.tif").write_bytes(BOMBS[name]())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    with pytest.raises(ImageError, match=r"bomb\.tif: .*(limit of|unpacks to more|grow to)"):
+        read_pixels(tmp_path / "bomb.tif")
+    assert time.perf_counter() - started < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+def test_a_plain_image_may_be_packed_well(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4000, 4000), dtype=np.uint8), compression="zlib", tile=(64, 64))
+    Image.new("L", (8000, 8000)).save(tmp_path / "a.png")
+    assert read_pixels(tmp_path / "a.tif").shape == (4000, 4000)
+    assert read_pixels(tmp_path / "a.png").shape == (8000, 8000)
+
+
+def test_decoding_ends_when_the_time_is_up(colours, tmp_path, monkeypatch):
+    random = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    Image.fromarray(random).save(tmp_path / "a.jpg", quality=100, progressive=True)
+    monkeypatch.setattr("seriatim.data.images.MAX_SECONDS", -1.0)
+    with pytest.raises(ImageError, match=r"a\.jpg: .*takes longer than"):
+        read_pixels(tmp_path / "a.jpg")
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="is no regular file"):
+        read_pixels(tmp_path / "a.png")
+    with pytest.raises(DataError, match="is no regular file"):
+        read_label_map(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(png_bomb(20_000, 20_000))
+    with pytest.raises(DataError, match="exceeds limit"):
+        read_label_map(tmp_path / "b.png")
 
 
 def examples():

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import time
 
@@ -14,6 +15,7 @@ from seriatim.inference import zoo
 from seriatim.inference.model_folder import (
     ModelDescription,
     change_settings,
+    read_description,
     read_model_folder,
     write_model_folder,
 )
@@ -107,6 +109,46 @@ def test_a_flipped_bit_in_the_weights_is_noticed(folder, seed):
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         seriatim.load(folder)
     assert time.perf_counter() - started < 2
+
+
+def test_none_of_200_flipped_bits_of_the_config_is_accepted(folder):
+    path = folder / "config.json"
+    whole = path.read_bytes()
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        data = bytearray(whole)
+        data[random.integers(len(data))] ^= 1 << int(random.integers(8))
+        path.write_bytes(data)
+        with pytest.raises(CheckpointError, match=r"config\.json"):
+            read_description(folder)
+    path.write_bytes(whole.replace(b"\n", b"\r\n"))
+    read_description(folder)
+
+
+def test_weights_of_an_older_version_without_a_digest_of_the_config_are_read(folder):
+    tensors, metadata = load_tensors(folder / "model.safetensors")
+    save_tensors(folder / "model.safetensors", tensors, {"format": metadata["format"]})
+    read_model_folder(folder)
+
+
+def test_nothing_but_regular_files_of_a_fitting_size_are_read(folder):
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    data = weights.read_bytes()
+    with open(weights, "r+b") as file:
+        file.truncate(5_000_000_000)  # sparse
+    with pytest.raises(CheckpointError, match="the header tells of"):
+        read_model_folder(folder)
+    header = json.dumps({"a": {"dtype": "U8", "shape": [5_000_000_000], "data_offsets": [0, 5_000_000_000]}}).encode()
+    with open(weights, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 5_000_000_000)
+    with pytest.raises(CheckpointError, match="holds 5000000000 bytes of weights; expected at most"):
+        read_model_folder(folder)
+    weights.write_bytes(data)
+    config.unlink()
+    os.mkfifo(config)
+    with pytest.raises(CheckpointError, match="is no regular file"):
+        read_description(folder)
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.99])

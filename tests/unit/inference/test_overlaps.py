@@ -1,3 +1,6 @@
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -95,3 +98,12 @@ def test_with_kept_overlaps_a_hidden_object_stays_and_a_small_one_goes():
     assert len(list(resolve_overlaps(twice, (4, 6), "keep"))) == 2
     assert len(list(resolve_overlaps(twice, (4, 6), "earlier"))) == 1
     assert not list(resolve_overlaps(twice, (4, 6), "keep", min_area=25))
+
+
+@pytest.mark.parametrize("rule", ["earlier", "later", "score", "keep"])
+def test_objects_that_the_least_area_costs_are_counted(rule):
+    found = [Instance((0, 0, 1, width), np.ones((1, width), dtype=bool), 0.5) for width in (3, 2, 1)]
+    apart = [replace(one, box=(2 * row, 0, 2 * row + 1, one.box[3])) for row, one in enumerate(found)]
+    tally = Counter()
+    kept = list(resolve_overlaps(apart, (6, 3), rule, min_area=3, tally=tally))
+    assert (len(kept), tally["too_small"]) == (1, 2)

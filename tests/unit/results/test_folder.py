@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ def test_a_call_writes_one_coco_file_and_one_table(found, pixels, tmp_path):
         "instances.json",
         "one.labels.png",
         "one.overlay.png",
+        "seriatim.jsonl",
         "two.labels.png",
         "two.overlay.png",
     ]
@@ -49,7 +51,7 @@ def test_only_the_formats_asked_for_are_written(found, pixels, tmp_path):
     results = ResultFolder(tmp_path, ("counts",), ("leaf",))
     results.add("one.png", "one", pixels, found, 1.0)
     results.finish()
-    assert [path.name for path in tmp_path.iterdir()] == ["counts.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "seriatim.jsonl"]
 
 
 def test_an_image_that_one_format_cannot_hold_keeps_its_other_files_and_its_place_in_the_table(tmp_path):
@@ -59,7 +61,7 @@ def test_an_image_that_one_format_cannot_hold_keeps_its_other_files_and_its_plac
     with pytest.raises(FormatLimitError, match=r"a\.png: format 'voc': 256 objects are more than the 254"):
         results.add("a.png", "a", np.zeros((16, 16), dtype=np.uint8), many, 1.0)
     results.finish()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.labels.png", "counts.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.labels.png", "counts.csv", "seriatim.jsonl"]
     assert (tmp_path / "counts.csv").read_text().splitlines()[1:] == ["a.png,256,1.000"]
 
 
@@ -97,6 +99,7 @@ def test_two_images_of_one_stem_never_share_a_file_in_any_format(found, pixels, 
             results.add(f"{stem}.x", stem, pixels, found, 1.0)
     first, second, both = (
         {path.relative_to(tmp_path / folder) for path in (tmp_path / folder).rglob("*") if path.is_file()}
+        - {Path("seriatim.jsonl"), Path("counts.csv")}
         for folder in ("0", "1", "2")
     )
     assert not first & second
@@ -122,4 +125,70 @@ def test_a_full_disk_keeps_the_old_file_and_is_named(found, pixels, tmp_path, mo
     with pytest.raises(FileWriteError, match=r"one\.labels\.png: could not write \d+ bytes: No space left on device"):
         results.add("one.png", "one", pixels, found, 1.0)
     assert (tmp_path / "one.labels.png").read_bytes() == b"old"
-    assert len(list(tmp_path.iterdir())) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.labels.png", "seriatim.jsonl"]
+
+
+def test_a_row_is_in_the_table_as_soon_as_its_image_is_done(found, pixels, tmp_path):
+    results = ResultFolder(tmp_path, ("counts",), ("leaf",))
+    for number in range(3):
+        results.add(f"{number}.png", f"{number}", pixels, found, 1.0)
+        rows = (tmp_path / "counts.csv").read_text().splitlines()[1:]
+        assert rows == [f"{done}.png,3,1.000" for done in range(number + 1)]
+
+
+def test_a_later_call_keeps_the_rows_of_earlier_ones_whether_it_does_anything_or_not(found, pixels, tmp_path):
+    formats = ("coco", "counts", "measurements")
+    first = ResultFolder(tmp_path, formats, ("leaf",))
+    first.add("a.png", "a", pixels, found, 1.0)
+    first.finish()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    ResultFolder(tmp_path, formats, ("leaf",)).finish()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    second = ResultFolder(tmp_path, formats, ("leaf",))
+    second.add("b.png", "b", pixels, found, 1.0)
+    second.finish()
+    assert [row.split(",")[0] for row in (tmp_path / "counts.csv").read_text().splitlines()] == [
+        "file",
+        "a.png",
+        "b.png",
+    ]
+    coco = json.loads((tmp_path / "instances.json").read_text())
+    assert [one["file_name"] for one in coco["images"]] == ["a.png", "b.png"]
+    assert len((tmp_path / "measurements.csv").read_text().splitlines()) == 7
+
+
+def test_an_image_that_is_done_again_has_one_row_and_no_file_of_before(found, pixels, tmp_path):
+    for objects in (found, found[:1]):
+        results = ResultFolder(tmp_path, ("counts", "cityscapes"), ("leaf",))
+        results.add("a.png", "a", pixels, objects, 1.0)
+        assert (tmp_path / "counts.csv").read_text().splitlines()[1:] == [f"a.png,{len(objects)},1.000"]
+    assert [path.name for path in (tmp_path / "cityscapes" / "masks" / "a").iterdir()] == ["0001.png"]
+
+
+def test_an_image_is_done_if_it_is_unchanged_and_all_its_files_are_there(found, pixels, tmp_path):
+    results = ResultFolder(tmp_path, ("labels",), ("leaf",))
+    results.add("a.png", "a", pixels, found, 1.0, sha256="1")
+    again = ResultFolder(tmp_path, ("labels",), ("leaf",))
+    entry = again.done(Path.cwd() / "a.png", "1")
+    assert entry is not None
+    assert entry.file == str(Path.cwd() / "a.png")
+    assert again.done(Path("a.png"), "2") is None
+    assert again.done(Path("b.png"), "1") is None
+    (tmp_path / "a.labels.png").unlink()
+    assert again.done(Path("a.png"), "1") is None
+
+
+def test_a_table_that_no_manifest_lists_is_never_written_over(found, tmp_path):
+    (tmp_path / "counts.csv").write_text("mine")
+    with pytest.raises(ConfigError, match=r"counts\.csv: is there already, and no seriatim\.jsonl beside it"):
+        ResultFolder(tmp_path, ("counts",), ("leaf",))
+    assert (tmp_path / "counts.csv").read_text() == "mine"
+    ResultFolder(tmp_path, ("labels",), ("leaf",)).finish()
+
+
+def test_temporary_files_of_a_killed_call_are_gone_after_the_next(found, pixels, tmp_path):
+    (tmp_path / "labelme").mkdir()
+    for place in (tmp_path, tmp_path / "labelme"):
+        (place / ".seriatim-00112233445566aa.part").write_bytes(b"half")
+    ResultFolder(tmp_path, ("labelme",), ("leaf",)).finish()
+    assert not list(tmp_path.rglob("*.part"))

@@ -48,7 +48,7 @@ def test_every_object_has_a_row_in_the_order_found(hard, tmp_path):
 def test_images_of_different_channels_share_a_table(found, tmp_path):
     grey, rgb = np.ones((80, 120), dtype=np.uint8), np.ones((80, 120, 3), dtype=np.float32)
     rows = table(tmp_path, ("grey\nwith, comma.png", grey, found), ("rgb.png", rgb, found))
-    assert [row["file"] for row in rows] == ["grey\nwith, comma.png"] * 3 + ["rgb.png"] * 3
+    assert [row["file"] for row in rows] == ["grey\\x0awith, comma.png"] * 3 + ["rgb.png"] * 3
     assert (rows[0]["mean_1"], rows[0]["mean_2"], rows[0]["mean_3"]) == ("1", "", "")
     assert rows[3]["mean_3"] == "1"
     assert None not in rows[0]

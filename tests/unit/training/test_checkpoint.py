@@ -4,7 +4,7 @@ import logging
 import pytest
 import torch
 
-from seriatim.core.errors import CheckpointError
+from seriatim.core.errors import CheckpointError, TrainingDivergedError
 from seriatim.core.tensor_files import save_tensors
 from seriatim.training.checkpoint import NUM_KEPT, RunState, checkpoints, load_newest, save_checkpoint
 
@@ -156,7 +156,7 @@ def test_a_write_that_fails_leaves_the_older_checkpoints(trained, monkeypatch):
 
 def test_other_files_are_no_checkpoints_and_temporary_files_are_removed(trained):
     folder, _ = trained
-    for name in ("model.safetensors", "0000001.safetensors", ".00000009.safetensors.5.part"):
+    for name in ("model.safetensors", "0000001.safetensors", ".seriatim-0123456789abcdef.part"):
         (folder / name).write_bytes(b"")
     assert load_newest(folder, *make()).iteration == 5
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -184,3 +184,25 @@ def test_what_plateaus_have_left_of_the_rate_is_restored(tmp_path):
     network, optimizer = make()
     save_checkpoint(tmp_path, network, optimizer, RunState(3, rate_factor=0.01))
     assert load_newest(tmp_path, network, optimizer).rate_factor == 0.01
+
+
+def test_the_checkpoint_of_the_start_goes_with_the_first_other_one(tmp_path):
+    network, optimizer = make()
+    for iteration, left in ((0, ["00000000"]), (1, ["00000001"]), (2, ["00000001", "00000002"])):
+        save_checkpoint(tmp_path, network, optimizer, RunState(iteration))
+        assert [path.stem for path in checkpoints(tmp_path)] == left
+
+
+@pytest.mark.parametrize("where", ["weights", "moments"])
+def test_what_is_not_finite_is_not_saved_and_nothing_is_removed(trained, where):
+    folder, _ = trained
+    network, optimizer = make()
+    update(network, optimizer, 1)
+    parameter = next(network.parameters())
+    with torch.no_grad():
+        (parameter if where == "weights" else optimizer.state[parameter]["exp_avg_sq"])[0, 0] = torch.inf
+    with pytest.raises(
+        TrainingDivergedError, match=r"iteration 6: .*0\.weight is not finite .* of iteration 5, is kept"
+    ):
+        save_checkpoint(folder, network, optimizer, RunState(6))
+    assert [path.stem for path in checkpoints(folder)] == ["00000004", "00000005"]

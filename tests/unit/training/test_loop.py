@@ -1,13 +1,16 @@
 """A loss that is not finite, signals, and what the loop leaves behind; whole runs are in `tests/runs`."""
 
+import contextlib
 import json
+import os
 import signal
 import threading
+import time
 
 import pytest
 import torch
 
-from seriatim.core.errors import StoppedBySignal, TrainingDivergedError
+from seriatim.core.errors import ConfigError, DataError, StoppedBySignal, TrainingDivergedError
 from seriatim.core.tensor_files import load_tensors
 from seriatim.inference.model_folder import read_model_folder
 from seriatim.models.rsis import RSIS
@@ -41,7 +44,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_iteration_term_and_im
         return terms | {"stop": terms["stop"] * torch.inf} if "stop" in terms else terms
 
     monkeypatch.setattr(RSIS, "losses", broken)
-    message = r"iteration 2: the loss is not finite \(stop (inf|nan)\); images: rosette-0000\d\d; the last checkpoint"
+    message = r"iteration 2: the loss is not finite \(stop (inf|nan)\); images: rosette-0000\d\d; the last checkpoint, of iteration 2, is kept"
     with pytest.raises(TrainingDivergedError, match=message):
         train(recipe, tmp_path / "run", device="cpu")
     assert [path.stem for path in checkpoints(tmp_path / "run" / "checkpoints")] == ["00000002"]
@@ -72,7 +75,7 @@ def test_every_stage_is_validated_at_its_end_and_its_best_model_replaces_that_of
     assert all(torch.equal(last[f"network.{name}"], value) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_writes_a_checkpoint_and_the_handlers_are_restored(recipe, tmp_path, number):
     before = signal.getsignal(number)
     with pytest.raises(StoppedBySignal, match=f"stopped by signal {int(number)}"):
@@ -93,3 +96,95 @@ def test_a_run_in_another_thread_leaves_the_signals_alone(recipe, tmp_path):
     thread.start()
     thread.join()
     assert seen == [before] * 4
+
+
+def test_weights_that_are_not_finite_are_never_saved_and_the_checkpoint_before_is_kept(recipe, tmp_path, monkeypatch):
+    step = torch.optim.Adam.step
+
+    def diverge(self, *given):
+        step(self, *given)
+        diverge.calls += 1
+        if diverge.calls == 3:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].fill_(torch.nan)
+
+    diverge.calls = 0
+    monkeypatch.setattr(torch.optim.Adam, "step", diverge)
+    every = recipe.model_copy(update={"runtime": recipe.runtime.model_copy(update={"save_every": 1})})
+    with pytest.raises(
+        TrainingDivergedError,
+        match=r"iteration 3: .* is not finite after the update; the last checkpoint, of iteration 2, is kept",
+    ):
+        train(every, tmp_path / "run", device="cpu")
+    found = checkpoints(tmp_path / "run" / "checkpoints")
+    assert [path.stem for path in found] == ["00000001", "00000002"]
+    assert all(value.isfinite().all() for path in found for value in load_tensors(path)[0].values())
+    monkeypatch.undo()
+    assert (
+        json.loads(train(every, tmp_path / "run", resume=True, device="cpu").log_path.read_text().splitlines()[-1])[
+            "iteration"
+        ]
+        == 4
+    )
+
+
+@pytest.mark.parametrize("rate", [1e2, 1e4, 1e6])
+def test_whatever_the_learning_rate_a_finite_checkpoint_is_left(recipe, tmp_path, rate):
+    wild = recipe.model_copy(
+        update={"optimizer": recipe.optimizer.model_copy(update={"name": "sgd", "learning_rate": rate})}
+    )
+    with contextlib.suppress(TrainingDivergedError):
+        train(wild, tmp_path / "run", device="cpu")
+    found = checkpoints(tmp_path / "run" / "checkpoints")
+    assert found
+    assert all(value.isfinite().all() for path in found for value in load_tensors(path)[0].values())
+
+
+def test_a_run_that_could_not_begin_does_not_hinder_the_corrected_one(recipe, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise DataError("no image holds an object")
+
+    monkeypatch.setattr("seriatim.training.run_folder.check_images", refuse)
+    with pytest.raises(DataError):
+        train(recipe, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    train(recipe, tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_to_the_whole_group_writes_a_checkpoint_also_with_workers_and_leaves_none_of_them(
+    recipe, tmp_path, number
+):
+    many = recipe.model_copy(
+        update={
+            "stages": [recipe.stages[0].model_copy(update={"iterations": 500})],
+            "runtime": recipe.runtime.model_copy(update={"num_workers": 2}),
+        }
+    )
+    child = os.fork()
+    if not child:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            train(many, tmp_path / "run", watch=lambda *_: (tmp_path / "going").touch(), device="cpu")
+        except StoppedBySignal as stop:
+            os._exit(stop.number)
+        os._exit(99)
+    while not (tmp_path / "going").exists():
+        time.sleep(0.01)
+    with pytest.raises(ConfigError, match="is in use by a training"):
+        train(many, tmp_path / "run", resume=True, device="cpu")
+    os.killpg(child, number)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == number
+    assert int(checkpoints(tmp_path / "run" / "checkpoints")[-1].stem) > 0
+    assert not list((tmp_path / "run").glob(".*"))
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(child, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a worker is left")

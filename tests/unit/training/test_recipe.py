@@ -88,3 +88,10 @@ def test_plateaus_that_nobody_would_see_are_refused(change, told):
         Recipe.parse({**LEAST, "data": {"source": "rosettes:4", **data}, **change})
     with pytest.raises(ConfigError, match=told):
         Recipe.parse({**LEAST, **change}, "mine")
+
+
+@pytest.mark.parametrize("override", ["seed=-1", "seed=4294967296", "data.split_seed=-1"])
+def test_a_seed_out_of_range_is_refused_by_its_name(override):
+    name = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"{name}: Input should be"):
+        load_recipe("leaves", [override])

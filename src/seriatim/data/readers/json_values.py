@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from seriatim.core.errors import DataError
+from seriatim.core.files import why_unreadable
 
 MAX_SHOWN = 60
 """Characters of a value that a message repeats."""
@@ -19,8 +20,9 @@ def load_json(path: Path) -> Any:
     Raises:
         DataError: naming the file, if it cannot be read, is no JSON, or is nested deeper or holds longer integers than Python reads.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    reason = why_unreadable(path)
+    if reason is not None:
+        raise DataError(f"{path}: {reason}")
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
