@@ -32,6 +32,7 @@ from seriatim.models.r2ios_objective import (
     draw,
     label,
     make_goals,
+    make_proposals,
     objective,
     read_truth,
 )
@@ -289,16 +290,19 @@ class R2IOS(Model[R2IOSConfig]):
         Raises:
             ConfigError: if the batch has no proposals, a box is none, or an object has a class that the model does not know.
         """
-        if batch.prompts is None:
-            raise ConfigError("data.boxes: this model is trained on proposals, so the data need boxes")
+        if batch.prompts is None and weights.boxes == "given":
+            raise ConfigError(
+                "data.boxes: this model is trained on proposals, so the data need boxes, or objective.boxes = truth"
+            )
         size, dtype = (batch.images.shape[-2], batch.images.shape[-1]), _float_dtype(batch.images)
         truths = [
             read_truth(*pair, self.config.num_classes, dtype) for pair in zip(batch.labels, batch.classes, strict=True)
         ]
-        drawn = [
-            draw(self._read(prompts.to(batch.images.device), size, dtype), truth, weights, context.generator)
-            for prompts, truth in zip(batch.prompts, truths, strict=True)
-        ]
+        if batch.prompts is None or weights.boxes == "truth":
+            proposals = [make_proposals(truth, size, weights, context.generator) for truth in truths]
+        else:
+            proposals = [self._read(prompts.to(batch.images.device), size, dtype) for prompts in batch.prompts]
+        drawn = [draw(*pair, weights, context.generator) for pair in zip(proposals, truths, strict=True)]
         counts = torch.tensor([len(one) for one in drawn], device=batch.images.device)
         images = torch.arange(len(drawn), device=counts.device).repeat_interleave(counts)
         labelled: list[tuple[Tensor, Tensor]] = []

@@ -12,8 +12,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from seriatim.core.batch import Prompts
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError
+from seriatim.core.shapes import Size
 from seriatim.losses.proposals import (
     Objects,
     assign_objects,
@@ -23,8 +25,9 @@ from seriatim.losses.proposals import (
     location_costs,
     segmentation_costs,
 )
+from seriatim.nn.disturbed_boxes import disturb_boxes
 from seriatim.nn.reversible_gate import counted_refinements, optimal_refinements
-from seriatim.nn.roi import encode_offsets
+from seriatim.nn.roi import MIN_SIDE, encode_offsets
 
 
 class R2IOSObjectiveConfig(Config):
@@ -52,6 +55,14 @@ class R2IOSObjectiveConfig(Config):
     """Background is drawn from those with at least this IoU; 0 for all (paper; Fast R-CNN: 0.1)."""
     add_truth: bool = True
     """Whether the boxes of the true objects are proposals too; the paper does not say (Fast R-CNN's release: yes)."""
+    boxes: Literal["given", "truth"] = "given"
+    """The proposals: those of the data set (paper), or made of the boxes of the true objects (ours), for data without any."""
+    box_copies: int = Field(default=8, ge=1)
+    """Proposals made of the truth: how many of each object, each moved by itself."""
+    box_jitter: float = Field(default=0.15, ge=0, le=0.5)
+    """The same: standard deviation by which each edge is moved, in heights or widths of the box."""
+    false_boxes: float = Field(default=16.0, ge=0)
+    """The same: false ones for each object, on average, with the size of a true one and a place drawn evenly."""
 
 
 class Refinement(NamedTuple):
@@ -125,6 +136,23 @@ def read_truth(
             f"model.config.num_classes: an object of the data is of class {unknown[0]}, the model knows 1..{num_classes}"
         )
     return Truth(labels, of_objects, objects)
+
+
+def make_proposals(
+    truth: Truth, size: Size, weights: R2IOSObjectiveConfig, generator: torch.Generator
+) -> Float[Tensor, "proposals 4"]:
+    """Proposals made of the boxes of the true objects: moved copies and false ones; none for an image without objects, and none that the edge of the image cuts below a pixel.
+
+    Args:
+        truth: about the image.
+        size: (height, width) of the image.
+        weights: `box_copies`, `box_jitter` and `false_boxes`.
+        generator: on the CPU.
+    """
+    boxes = truth.objects.boxes
+    exact = Prompts(boxes, boxes.new_ones(len(boxes)), torch.ones_like(truth.classes), boxes.new_zeros(0, 2))
+    made = disturb_boxes(exact, size, 1, weights.box_jitter, weights.false_boxes, generator, weights.box_copies)
+    return made.boxes[(made.boxes[:, 2:] - made.boxes[:, :2] >= MIN_SIDE).all(dim=1)]
 
 
 def draw(

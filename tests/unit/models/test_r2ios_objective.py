@@ -10,6 +10,7 @@ from seriatim.models.r2ios_objective import (
     draw,
     label,
     make_goals,
+    make_proposals,
     objective,
     read_truth,
 )
@@ -66,6 +67,26 @@ def test_the_true_boxes_are_drawn_too_where_that_is_asked_for():
         weights = R2IOSObjectiveConfig(add_truth=is_added, foreground_fraction=1.0)
         assert len(draw(proposals, TRUTH, weights, torch.Generator())) == count
     assert draw(torch.zeros(0, 4), EMPTY, R2IOSObjectiveConfig(), torch.Generator()).shape == (0, 4)
+
+
+def test_proposals_of_the_truth_are_moved_copies_of_every_object_and_false_boxes():
+    weights = R2IOSObjectiveConfig(box_copies=6, box_jitter=0.05, false_boxes=10.0)
+    boxes = make_proposals(TRUTH, (20, 30), weights, torch.Generator().manual_seed(0))
+    assert len(boxes) == 2 * (6 + 10)
+    overlaps = label(boxes, torch.zeros(32, dtype=torch.long), [TRUTH], 0.5)[0]
+    assert sorted(overlaps[:12].tolist()) == [2] * 6 + [4] * 6
+    assert (overlaps[12:] == 0).any()
+    assert len(make_proposals(EMPTY, (20, 30), weights, torch.Generator())) == 0
+
+
+def test_proposals_that_the_edge_of_the_image_cuts_below_a_pixel_are_left_out():
+    labels = torch.zeros(20, 30, dtype=torch.long)
+    labels[19, 3:9] = 1
+    weights = R2IOSObjectiveConfig(box_copies=200, box_jitter=0.5, false_boxes=0.0)
+    truth = read_truth(labels, torch.tensor([1]), 1)
+    boxes = make_proposals(truth, (20, 30), weights, torch.Generator().manual_seed(0))
+    assert 0 < len(boxes) < 200
+    assert (boxes[:, 2:] - boxes[:, :2] >= 1).all()
 
 
 def look_of(count):
