@@ -76,6 +76,19 @@ def whole(squares, tmp_path_factory):
     return train(recipe_of(squares), tmp_path_factory.mktemp("whole") / "run", device="cpu")
 
 
+def test_the_log_has_the_histogram_of_the_gate_and_a_collapse_is_reported(whole):
+    log = [json.loads(line) for line in whole.log_path.read_text().splitlines()]
+    names = ["optimal_1", "optimal_2", "optimal_3"]
+    for line in log:
+        origin = "validation_" if "validation_loss" in line else ""
+        assert sum(line[origin + name] for name in names) == pytest.approx(1)
+        if "validation_loss" in line:
+            shares = [line[f"validation_{name}"] for name in names]
+            assert ("remark" in line) == (max(shares) >= 0.98)
+        else:
+            assert line["total"] == pytest.approx(line["classification"] + line["location"] + line["segmentation"])
+
+
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
 def test_a_run_with_drawn_proposals_and_dropout_resumes_bit_for_bit(squares, whole, tmp_path, stop_at):
     recipe = recipe_of(squares)

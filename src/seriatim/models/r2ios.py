@@ -29,11 +29,14 @@ from seriatim.models.interface import Found, Model, ModelConfig, TrainingContext
 from seriatim.models.r2ios_objective import (
     R2IOSObjectiveConfig,
     Refinement,
+    count_optimal,
     draw,
+    find_collapse,
     label,
     make_goals,
     make_proposals,
     objective,
+    optimal_looks,
     read_truth,
 )
 from seriatim.nn.denoising_autoencoder import INITIAL_DEVIATION
@@ -285,7 +288,7 @@ class R2IOS(Model[R2IOSConfig]):
         Args:
             batch: images, truth and proposals.
             weights: of the terms, and which proposals they are over.
-            context: draws the proposals, and what dropout leaves out.
+            context: draws the proposals, and what dropout leaves out; notes the histogram of t'.
 
         Raises:
             ConfigError: if the batch has no proposals, a box is none, or an object has a class that the model does not know.
@@ -320,7 +323,13 @@ class R2IOS(Model[R2IOSConfig]):
             make_goals(look.boxes, images, truths, of_look, self.config.offset_scale, self.config.mask_side)
             for look, of_look in zip(looks, labelled, strict=True)
         ]
+        optimal = optimal_looks(looks, goals, weights)
+        context.notes.update(count_optimal(optimal, goals[0].classes, count))
         return objective(looks, goals, weights)
+
+    def remark(self, notes: Mapping[str, float]) -> str | None:
+        """That the gate takes the same look at nearly all proposals; argument as for every model."""
+        return find_collapse(notes)
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The layers before the heads; the fully connected layers of the boxes; what makes the mask; the two output layers."""

@@ -42,9 +42,10 @@ class TrainingStep(nn.Module):
 
     def forward(
         self, batch: Batch, weights: Any, num_objects: int | None, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """The weighted terms of the loss; see `models.interface.Model.losses`."""
-        return self.network.losses(batch, weights, TrainingContext(generator, num_objects))
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """The weighted terms of the loss, and what the network notes beside them; see `models.interface.Model.losses`."""
+        context = TrainingContext(generator, num_objects)
+        return self.network.losses(batch, weights, context), context.notes
 
 
 @denormals_as_zero()
@@ -78,7 +79,7 @@ def train(
                 set_learning_rates(run.optimizer, stage, rate_factor(state.iteration, recipe) * state.rate_factor)
 
                 generator = run.generator(state.iteration)
-                terms = step(fabric.to_device(batch), stage.weights, stage.num_objects(state), generator)
+                terms, notes = step(fabric.to_device(batch), stage.weights, stage.num_objects(state), generator)
                 total = torch.stack(list(terms.values())).sum()
                 if not bool(total.isfinite()):
                     raise TrainingDivergedError(_divergence(state, terms, batch))
@@ -94,7 +95,7 @@ def train(
                 state.stage_iteration += 1
                 state.crops_drawn += stage.batch_size
                 losses = {"total": float(total.detach())} | {name: float(term.detach()) for name, term in terms.items()}
-                run.log(state, {"stage": stage.name, **losses})
+                run.log(state, {"stage": stage.name, **losses, **notes})
                 if state.iteration % recipe.validation.every == 0 or state.stage_iteration == stage.iterations:
                     state = validate(run, stage, state)
                 is_over = stage.is_over(state)
