@@ -134,7 +134,7 @@ def _states(
 
 def _labels(
     image: Path,
-    boxes: Path,
+    boxes: str,
     model: str,
     out: Path,
     json_file: Path | None,
@@ -145,8 +145,8 @@ def _labels(
 ) -> None:
     """What the boxes of one image become."""
     from seriatim.core.provenance import Start
+    from seriatim.data.box_origins import open_boxes
     from seriatim.data.images import read_pixels, to_float_image
-    from seriatim.data.readers.coco_boxes import BoxFile
 
     values = to_float_image(read_pixels(image), str(image))
 
@@ -158,7 +158,7 @@ def _labels(
     started = Start()
     predictor = options.load_model(model, device, threads)
     predictor.check_boxes()
-    found = BoxFile(boxes, class_names=predictor.class_names).for_image(image)
+    found = open_boxes(boxes, class_names=predictor.class_names).for_image(image, (values.shape[1], values.shape[2]))
     trace = trace_labels(predictor, values, found, None if tile is None else tile - 1)
     place = image.name if trace.num_tiles == 1 else f"{image.name}, tile {trace.tile + 1} of {trace.num_tiles}"
     write_figure(draw_labels(trace, f"{sequences.model_title(model, trace.model)}: {place}", steps), out)

@@ -12,7 +12,7 @@ from seriatim.cli import options
 from seriatim.results.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 
 if TYPE_CHECKING:
-    from seriatim.data.readers.coco_boxes import BoxFile
+    from seriatim.data.box_origins import BoxOrigin
     from seriatim.inference.predictor import Predictor
     from seriatim.results.folder import ResultFolder
 
@@ -47,7 +47,7 @@ def segment(
     formats.
     """
     from seriatim.core.errors import ImageError
-    from seriatim.data.readers.coco_boxes import BoxFile
+    from seriatim.data.box_origins import open_boxes
     from seriatim.inference.zoo import DEFAULT_MODEL, find_model_folder
     from seriatim.results.folder import ResultFolder
     from seriatim.results.inputs import find_images, output_stems
@@ -64,7 +64,7 @@ def segment(
     if boxes is not None:
         predictor.check_boxes()
     results = ResultFolder(out, chosen, predictor.class_names)
-    boxes_of = None if boxes is None else BoxFile(boxes, class_names=predictor.class_names)
+    boxes_of = None if boxes is None else open_boxes(boxes, class_names=predictor.class_names)
     failed = _segment_all(predictor, files, output_stems(files, out), results, boxes_of)
     if as_json:
         counts = [{"file": one.file, "count": one.count, "seconds": round(one.seconds, 3)} for one in results.results]
@@ -84,7 +84,7 @@ def _segment_all(
     files: list[Path],
     stems: list[str],
     results: "ResultFolder",
-    boxes_of: "BoxFile | None",
+    boxes_of: "BoxOrigin | None",
 ) -> dict[str, str]:
     """Segment each image; returns the reason for each that failed. Finished images are written even if the call is stopped."""
     from seriatim.cli.progress import ProgressBar
@@ -98,7 +98,7 @@ def _segment_all(
                 started = time.perf_counter()
                 try:
                     pixels = read_pixels(file)
-                    boxes = None if boxes_of is None else boxes_of.for_image(file)
+                    boxes = None if boxes_of is None else boxes_of.for_image(file, (pixels.shape[0], pixels.shape[1]))
                     instances = predictor.predict_values(to_float_image(pixels, str(file)), progress.tiles, boxes)
                 except (ImageError, MemoryError) as error:
                     failed[str(file)] = str(error) or "too large for the memory"
