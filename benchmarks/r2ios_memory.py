@@ -56,8 +56,10 @@ def measure(task: str, count: int) -> int:
     else:
         labels = torch.zeros(1, SIDE, SIDE, dtype=torch.long)
         labels[0, 50:150, 50:150], labels[0, 200:320, 220:300] = 1, 2
-        weights = R2IOSObjectiveConfig(proposals=count, foreground_fraction=1.0, foreground_iou=0.0)
-        batch = Batch(image, labels, torch.tensor([[1, 2]]), prompts=(prompts,))
+        weights = R2IOSObjectiveConfig(
+            boxes="truth", box_copies=count, box_jitter=0.1, proposals=count, foreground_fraction=1.0
+        )
+        batch = Batch(image, labels, torch.tensor([[1, 2]]))
         terms = network.losses(batch, weights, TrainingContext(torch.Generator()))
         torch.stack(list(terms.values())).sum().backward()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
