@@ -109,7 +109,7 @@ def carry_out(
         def watch(state: Any, losses: dict[str, float]) -> None:
             if time.monotonic() - said[0] > SAVE_SECONDS:
                 said[0] = time.monotonic()
-                say(f"  iteration {state.iteration}/{recipe.num_iterations}  mask {losses['mask']:.3f}")
+                say(f"  iteration {state.iteration}/{recipe.num_iterations}  loss {losses['total']:.3f}")
 
         train(recipe, folder, resume=(folder / "config.toml").exists(), watch=watch, device="cpu")
         facts = {
