@@ -79,6 +79,7 @@ NUCLEI_COLUMNS: tuple[Column, ...] = (
     ("|DiC|", "nuclei", "absDiC", 2),
     ("DiC", "nuclei", "DiC", 2),
     ("SBD", "cvppp", "SBD", 3),
+    ("box AP50", "coco_boxes", "AP50", 3),
 )
 LEAVES_COLUMNS: tuple[Column, ...] = (
     ("SBD", "cvppp", "SBD", 3),
@@ -96,28 +97,37 @@ SCENES_COLUMNS: tuple[Column, ...] = (
     ("AR100 below 32 x 32 pixels", "coco", "AR_small", 3),
     ("AR100 above", "coco", "AR_medium", 3),
     ("|DiC|", "nuclei", "absDiC", 2),
+    ("AP^r 0.5", "din", "mAP 0.5", 3),
+    ("AP^r vol", "din", "AP_vol", 3),
+    ("box AP50", "coco_boxes", "AP50", 3),
 )
 
 
 def scores_table(numbers: Numbers, name: str, columns: Sequence[Column]) -> list[str]:
-    """Two lines for each system of a set: the scores, and their 95 % intervals."""
+    """Two lines for each system of a set: the scores, and their 95 % intervals; without the columns of which no system has the protocol."""
     if name not in numbers["sets"]:
         return []
+    systems = numbers["sets"][name]["systems"]
+    columns = [column for column in columns if any(column[1] in result for result in systems.values())]
+    has_sizes = any("bytes" in result for result in systems.values())
     rows = []
-    for system, result in numbers["sets"][name]["systems"].items():
+    for system, result in systems.items():
         values, intervals = score_rows(result, columns)
         counts = f"{result['predictions']} / {result['targets']}"
-        rows.append([f"`{system}`", *values, counts, f"{result['images_per_second']:.2f}"])
-        rows.append(["95 % interval", *intervals, "", ""])
-    return markdown(["model", *(title for title, *_ in columns), "objects predicted / true", "images a second"], rows)
+        size = [f"{result['bytes'] / 1e6:.1f}"] if has_sizes else []
+        rows.append([f"`{system}`", *values, counts, f"{result['images_per_second']:.2f}", *size])
+        rows.append(["95 % interval", *intervals, "", "", *[""] * has_sizes])
+    titles = ["objects predicted / true", "images a second", *["MB"] * has_sizes]
+    return markdown(["model", *(title for title, *_ in columns), *titles], rows)
 
 
 def score_rows(result: Numbers, columns: Sequence[Column]) -> tuple[list[str], list[str]]:
-    """The scores of one model, and their 95 % intervals."""
-    scores = {protocol: {row.name: row for row in headline_rows(result[protocol])} for _, protocol, *_ in columns}
-    found = [(scores[protocol][key], digits) for _, protocol, key, digits in columns]
-    return [fixed(row.value, digits) for row, digits in found], [
-        "-" if row.interval is None else f"{row.interval[0]:.{digits}f} to {row.interval[1]:.{digits}f}"
+    """The scores of one model, and their 95 % intervals; dashes for a protocol under which it was not scored."""
+    protocols = {protocol for _, protocol, *_ in columns if protocol in result}
+    scores = {protocol: {row.name: row for row in headline_rows(result[protocol])} for protocol in protocols}
+    found = [(scores[protocol][key] if protocol in scores else None, digits) for _, protocol, key, digits in columns]
+    return [fixed(None if row is None else row.value, digits) for row, digits in found], [
+        "-" if row is None or row.interval is None else f"{row.interval[0]:.{digits}f} to {row.interval[1]:.{digits}f}"
         for row, digits in found
     ]
 
@@ -325,6 +335,17 @@ def parts_by(counted: str, parts: Sequence[str], numbers: Numbers) -> list[str]:
     return markdown([counted, *parts], rows)
 
 
+def din_parts(numbers: Numbers) -> list[str]:
+    """Seconds of each part of DIN by the number of detections, beside its detector."""
+    known = ("detector", "semantic network", "semantic CRF", "terms", "instance CRF", "whole")
+    parts = [part for part in known if part in numbers["rows"][0]["parts"]]
+    rows = [
+        [str(row["detections"]), *(f"{row['parts'][part]['wall']:.3f} s" for part in parts)] for row in numbers["rows"]
+    ]
+    origin = ["", f"Detector: {numbers['detector']}."] if "detector" in numbers else []
+    return [*markdown(["detections", *parts], rows), *origin]
+
+
 def metrics_speed(numbers: Numbers) -> list[str]:
     """Processor times of our protocols beside pycocotools."""
     rows = []
@@ -407,9 +428,7 @@ TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "dense_crf_accuracy": dense_crf_accuracy,
     "dense_crf_memory": dense_crf_memory,
     "din_memory": partial(memory_by, "detections"),
-    "din_parts": partial(
-        parts_by, "detections", ("semantic network", "semantic CRF", "terms", "instance CRF", "whole")
-    ),
+    "din_parts": din_parts,
     "r2ios_memory": partial(memory_by, "proposals"),
     "r2ios_parts": partial(parts_by, "proposals", ("maps", "masks, one look", "boxes, one look", "all looks", "whole")),
     "metrics_speed": metrics_speed,
@@ -421,6 +440,8 @@ TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "claims_trainings": claims.trainings,
     "claims_guidance": claims.guidance,
     "claims_guidance_trainings": claims.guidance_trainings,
+    "claims_din": claims.din,
+    "claims_din_trainings": claims.din_trainings,
     "claims_models": claims.models,
     "claims_reliability": claims.reliability,
     "claims_counts": claims.counts,

@@ -1,4 +1,4 @@
-"""Which zoo models are recurrent: scores and counts with the state, the canvas or the stop taken away at every step (`analysis/recurrence.py`).
+"""Which sequential models of the zoo are recurrent: scores and counts with the state, the canvas or the stop taken away at every step (`analysis/recurrence.py`).
 
     python benchmarks/recurrence.py --sets leaves scenes --limit 24       4 minutes
     python benchmarks/recurrence.py --data folder:PATH/TO/nuclei          with the nuclei more than 20: a tile without its canvas runs to its last step
@@ -9,18 +9,22 @@ bootstrap interval of the change. Minutes are for one thread.
 
 from typing import Any
 
-from zoo_scores import SETS, measure_sets
+from zoo_scores import SETS, Named, measure_sets
 
 from seriatim.analysis.recurrence import collect_recurrence
 from seriatim.data.source import Source
-from seriatim.inference.predictor import load
+from seriatim.models.sequential import SequentialModel
 
 
-def measure(name: str, source: Source) -> dict[str, Any]:
-    """The report of every model of a set, under the set's first protocol."""
-    models = sorted({model for model, _ in SETS[name].systems.values()})
-    protocol = SETS[name].protocols[0]
-    return {model: collect_recurrence(load(model, "cpu"), source, protocol).as_json() for model in models}
+def measure(name: str, source: Source, named: Named) -> dict[str, Any]:
+    """The report of every sequential model of a set, under the set's first protocol."""
+    models = sorted({model for model, *_ in SETS[name].systems.values()})
+    predictors = {model: named.load(model) for model in models}
+    return {
+        model: collect_recurrence(predictor, source, SETS[name].protocols[0]).as_json()
+        for model, predictor in predictors.items()
+        if predictor is not None and isinstance(predictor.network, SequentialModel)
+    }
 
 
 def main() -> None:

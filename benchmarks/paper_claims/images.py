@@ -1,4 +1,5 @@
-"""The images of the small trainings, 64 x 64: drawn plants with few leaves (`few`) and with many (`many`), and drawn scenes with few objects (`scenes`).
+"""The images of the small trainings, 64 x 64: drawn plants with few leaves (`few`) and with many (`many`), drawn scenes with few objects (`scenes`), and
+drawn scenes of three classes with as many objects as come (`three classes`).
 
 Trainings take seeds from 1000 on, tests those below.
 """
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seriatim.data.catalogue import open_source
 from seriatim.data.images import to_float_image
 from seriatim.data.readers.folder import write_folder
 from seriatim.data.samples import Sample
@@ -62,14 +64,27 @@ def scenes_with_few_objects(count: int, seed: int) -> Source:
     return Subset(scenes, chosen)
 
 
+def generated(name: str, count: int, seed: int) -> str | None:
+    """The `KIND:PATH` of a set whose classes training needs, which a folder would lose, so that it is drawn when it is read; None for another set."""
+    return f"scenes:{count}@{seed},classes=3,size={SIDE}x{SIDE}" if name == "three classes" else None
+
+
 def images_of(name: str, count: int, seed: int) -> Source:
     """`count` images of a set, from a seed on."""
+    spec = generated(name, count, seed)
+    if spec is not None:
+        return open_source(spec)
     return scenes_with_few_objects(count, seed) if name == "scenes" else Plants(LEAVES[name], count, seed)
 
 
 def fresh_images(name: str, count: int) -> Source:
     """Test images of a set."""
     return images_of(name, count, 0)
+
+
+def training_source(name: str, work: Path, count: int) -> str:
+    """The `KIND:PATH` of the training images of a set."""
+    return generated(name, count, FIRST_TRAINING_SEED) or f"folder:{training_folder(name, work, count)}"
 
 
 def training_folder(name: str, work: Path, count: int) -> Path:

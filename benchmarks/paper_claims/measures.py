@@ -182,6 +182,11 @@ def find_by_votes(predictor: Predictor, sample: Sample) -> Instances:
     return Instances(size, found)
 
 
-def scores_over(per_image: Sequence[PerImage]) -> dict[str, float]:
-    """The mean of every measure over the images of all seeds."""
-    return {key: round(float(np.mean([one[key] for one in per_image])), 4) for key in MEASURES}
+def scores_over(of_seeds: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean of every measure over the seeds and, where it is one of each image, over the images."""
+    return {key: round(float(np.mean([mean_of(one[key]) for one in of_seeds])), 4) for key in of_seeds[0]}
+
+
+def mean_of(measured: Any) -> float:
+    """The number of a measure: of all images at once, or the mean over them."""
+    return float(measured["value"] if isinstance(measured, Mapping) else np.mean(measured))

@@ -81,6 +81,17 @@ def interval_over_seeds(values: Float64[np.ndarray, "seeds images"]) -> Interval
     return edges(means)
 
 
+def interval_over_draws(values: Float64[np.ndarray, "seeds resamples"]) -> Interval:
+    """The same interval where a number is one of all images: each column is a draw of the images, and seeds are drawn beside it.
+
+    >>> interval_over_draws(np.full((3, 5), 0.25))
+    (0.25, 0.25)
+    """
+    seeds, resamples = values.shape
+    rows = np.random.default_rng(0).integers(0, seeds, (seeds, resamples))
+    return edges(values[rows, np.arange(resamples)].mean(axis=0))
+
+
 def edges(drawn: Float64[np.ndarray, " resamples"]) -> Interval:
     """From the 2.5th to the 97.5th percentile of what the draws gave."""
     low, high = np.percentile(drawn, (2.5, 97.5))

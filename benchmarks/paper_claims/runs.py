@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paper_claims.images import NUM_TEST, NUM_TRAINING, fresh_images, training_folder
+from paper_claims import boxes
+from paper_claims.images import NUM_TEST, NUM_TRAINING, fresh_images, training_source
 from paper_claims.measures import measure
 
 from seriatim.core.files import write_atomically
 from seriatim.core.provenance import source_tree
+from seriatim.core.tensor_files import load_tensors
+from seriatim.inference.model_folder import ModelDescription, ModelSettings, write_model_folder
 from seriatim.inference.predictor import load
+from seriatim.inference.zoo import WEIGHTS_NAME
+from seriatim.models import catalogue
+from seriatim.models.din import DIN
 from seriatim.training.loop import train
 from seriatim.training.recipe import Recipe, load_recipe
 
@@ -37,12 +43,14 @@ class Variant:
         images: the set, `few`, `many` or `scenes`.
         settings: laid over the recipe, as `--set` takes them.
         conditions: under which the model is measured beside `undisturbed`.
+        begin: a training of the same seed whose weights this one begins with, as far as both networks have them; None draws them from the seed.
     """
 
     base: str
     images: str
     settings: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ("true count",)
+    begin: "Variant | None" = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +73,9 @@ FULL = Size()
 
 
 def recipe_of(variant: Variant, seed: int, work: Path, size: Size = FULL) -> Recipe:
-    """The recipe of a training; its images are drawn where they are missing."""
-    folder = training_folder(variant.images, work, size.training)
-    overrides = [f"seed={seed}", f"data.source=folder:{folder}", *variant.settings, *size.settings]
+    """The recipe of a training, but for the weights that it begins with; its images are drawn where they are missing."""
+    source = training_source(variant.images, work, size.training)
+    overrides = [f"seed={seed}", f"data.source={source}", *variant.settings, *size.settings]
     return load_recipe(str(Path(__file__).parent / f"{variant.base}.toml"), overrides)
 
 
@@ -79,7 +87,9 @@ def key_of(variant: Variant, seed: int, work: Path, size: Size = FULL) -> str:
     """
     settings = recipe_of(variant, seed, work, size).model_dump(mode="json", exclude_defaults=True)
     settings["data"]["source"] = variant.images
-    facts = {"version": VERSION, "recipe": settings, "training": size.training, "test": size.test}
+    facts: dict[str, Any] = {"version": VERSION, "recipe": settings, "training": size.training, "test": size.test}
+    if variant.begin is not None:
+        facts["begin"] = key_of(variant.begin, seed, work, size)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -104,12 +114,16 @@ def carry_out(
     recipe = recipe_of(variant, seed, work, size)
     facts_path = folder / "trained.json"
     if not facts_path.exists():
+        if variant.begin is not None:
+            weights = first_weights(variant.begin, recipe, seed, work, size, say)
+            recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"weights": str(weights)})})
         started, said = time.process_time(), [time.monotonic()]
 
         def watch(state: Any, losses: dict[str, float]) -> None:
             if time.monotonic() - said[0] > SAVE_SECONDS:
                 said[0] = time.monotonic()
-                say(f"  iteration {state.iteration}/{recipe.num_iterations}  loss {losses['total']:.3f}")
+                terms = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+                say(f"  iteration {state.iteration}/{recipe.num_iterations}  {terms}")
 
         train(recipe, folder, resume=(folder / "config.toml").exists(), watch=watch, device="cpu")
         facts = {
@@ -129,7 +143,37 @@ def carry_out(
 def measure_run(folder: Path, variant: Variant, size: Size) -> dict[str, Any]:
     """What is measured of a trained model under every condition of its variant."""
     predictor = load(folder / "model", "cpu")
-    return measure(predictor, fresh_images(variant.images, size.test), ("undisturbed", *variant.conditions))
+    images, conditions = fresh_images(variant.images, size.test), ("undisturbed", *variant.conditions)
+    if isinstance(predictor.network, DIN):
+        return boxes.measure(predictor, images, conditions)
+    return measure(predictor, images, conditions)
+
+
+def first_weights(
+    begin: Variant, recipe: Recipe, seed: int, work: Path, size: Size, say: Callable[[str], None]
+) -> Path:
+    """A model folder with what a finished training and the network of a recipe share; the rest is drawn from the seed. The training is made where it is missing.
+
+    Args:
+        begin: the training.
+        recipe: of the network.
+        seed: of both.
+        work: folder of the runs.
+        size: of the trainings.
+        say: what is going on.
+    """
+    carry_out(begin, seed, work, size, say)
+    learned, _ = load_tensors(work / "runs" / key_of(begin, seed, work, size) / "model" / WEIGHTS_NAME)
+    network = catalogue.build(recipe.model.name, recipe.model.config, seed=seed)
+    own = network.state_dict()
+    shared = {name: tensor for name, tensor in learned.items() if name in own and tensor.shape == own[name].shape}
+    network.load_state_dict({**own, **shared})
+    content = json.dumps([key_of(begin, seed, work, size), recipe.model.config], sort_keys=True)
+    folder = work / "first_weights" / hashlib.sha256(content.encode()).hexdigest()[:16]
+    settings = ModelSettings(name=recipe.model.name, config=recipe.model.config)
+    names = tuple(f"class {number}" for number in range(1, network.config.num_classes + 1)) or ("object",)
+    write_model_folder(folder, network, ModelDescription(model=settings, class_names=names))
+    return folder
 
 
 def pending(

@@ -28,6 +28,26 @@ def guidance_trainings(numbers: Numbers) -> list[str]:
     return _arms(numbers["guidance"])
 
 
+def din(numbers: Numbers) -> list[str]:
+    """Every claim of the DIN paper with its verdict; none where the file is older than they are."""
+    return _verdicts(numbers["din"]) if "din" in numbers else []
+
+
+def din_trainings(numbers: Numbers) -> list[str]:
+    """The scores of the trainings behind them."""
+    claims_of_din = numbers.get("din", {})
+    measures = list(
+        dict.fromkeys(key for one in claims_of_din.values() for arm in one.get("arms", {}).values() for key in arm)
+    )
+    rows = []
+    for name, claim in claims_of_din.items():
+        first = f"`{name}`"
+        for arm, scores in claim.get("arms", {}).items():
+            rows.append([first, arm, str(claim["seeds"]), *(fixed(scores.get(key), 3) for key in measures)])
+            first = ""
+    return markdown(["claim", "variant / boxes", "seeds", *measures], rows) if rows else []
+
+
 def models(numbers: Numbers) -> list[str]:
     """The scores of the plain leaf models under every condition."""
     rows = [

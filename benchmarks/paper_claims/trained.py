@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from paper_claims.measures import VOTES_ALONE, PerImage, scores_over
-from paper_claims.rules import FLOOR, Relation, combine, describe, interval_over_seeds, judge
+from paper_claims.measures import VOTES_ALONE, scores_over
+from paper_claims.rules import (
+    FLOOR,
+    Interval,
+    Relation,
+    combine,
+    describe,
+    interval_over_draws,
+    interval_over_seeds,
+    judge,
+)
 from paper_claims.runs import FULL, Size, Variant, known
 
 from seriatim.analysis.recurrence import TRUE_COUNT, UNDISTURBED
@@ -33,6 +42,7 @@ class Comparison:
         measure: that is compared.
         margin: of the relation.
         share: the second arm counts this many times: 0.5 asks whether the first is above half of the second.
+        less: another comparison, whose difference is taken from this one's: does something help more here than there?
     """
 
     first: str
@@ -41,6 +51,22 @@ class Comparison:
     measure: str = "AP50"
     margin: float = 0.0
     share: float = 1.0
+    less: "Comparison | None" = None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All that it looks at."""
+        return self.first, self.second, *(() if self.less is None else self.less.arms)
+
+    @property
+    def text(self) -> str:
+        """The difference in words, with its measure."""
+        share = "" if self.share == 1 else f"{self.share:g} x "
+        own = f"{self.first} - {share}{self.second}"
+        if self.less is None:
+            return own
+        less = self.less.text + ("" if self.less.measure == self.measure else f", {self.less.measure}")
+        return f"({own}) - ({less})"
 
 
 @dataclass(frozen=True)
@@ -270,10 +296,13 @@ def variants_of(claims: Sequence[Claim]) -> list[tuple[str, Variant]]:
     found: dict[tuple[Any, ...], tuple[str, Variant]] = {}
     for claim in claims:
         for name, variant in claim.variants.items():
-            what = (variant.base, variant.images, variant.settings)
-            if what in found and set(variant.conditions) <= set(found[what][1].conditions):
-                continue
-            found[what] = (f"{claim.name}: {name}", variant)
+            title = f"{claim.name}: {name}"
+            needed = [] if variant.begin is None else [(f"{title}, what it begins with", variant.begin)]
+            for title_of_one, one in (*needed, (title, variant)):
+                what = (one.base, one.images, one.settings, one.begin)
+                if what in found and set(one.conditions) <= set(found[what][1].conditions):
+                    continue
+                found[what] = (title_of_one, one)
     return list(found.values())
 
 
@@ -295,7 +324,7 @@ def conclude(claim: Claim, seeds: int, work: Path, size: Size = FULL) -> dict[st
     if num_done < seeds * len(runs):
         return {**facts, "verdict": "not measured", "runs_done": num_done, "runs_needed": seeds * len(runs)}
     comparisons = [compare(one, runs) for one in claim.comparisons]
-    named = {arm for one in claim.comparisons for arm in (one.first, one.second)}
+    named = {arm for one in claim.comparisons for arm in one.arms}
     return {
         **facts,
         "verdict": combine([one["verdict"] for one in comparisons]),
@@ -334,23 +363,57 @@ def arms_of(name: str, of_seeds: Sequence[dict[str, Any]]) -> dict[str, dict[str
 def compare(comparison: Comparison, runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """The difference of two arms, paired by seed and image, with its interval and verdict."""
     first, second = (values_of(arm, comparison.measure, runs) for arm in (comparison.first, comparison.second))
-    difference = first - comparison.share * second
-    interval = interval_over_seeds(difference)
-    learned = max(first.mean(), second.mean()) >= FLOOR
-    share = "" if comparison.share == 1 else f"{comparison.share:g} x "
+    learned = max(first.numbers.mean(), second.numbers.mean()) >= FLOOR
+    found = difference_of(comparison, runs)
     return {
-        "text": f"{comparison.first} - {share}{comparison.second}",
+        "text": comparison.text,
         "measure": comparison.measure,
         "claimed": describe(comparison.relation, comparison.margin),
-        "difference": round(float(difference.mean()), 4),
-        "interval": [round(edge, 4) for edge in interval],
-        "of_seeds": [round(float(one), 4) for one in difference.mean(axis=1)],
-        "verdict": judge(interval, comparison.relation, comparison.margin) if learned else "undecided",
+        "difference": round(float(found.numbers.mean()), 4),
+        "interval": [round(edge, 4) for edge in found.interval],
+        "of_seeds": [round(float(one), 4) for one in found.numbers],
+        "verdict": judge(found.interval, comparison.relation, comparison.margin) if learned else "undecided",
     }
 
 
-def values_of(arm: str, measure: str, runs: dict[str, list[dict[str, Any]]]) -> np.ndarray:
-    """The measure of an arm, (seeds, images)."""
+@dataclass(frozen=True, eq=False)
+class Values:
+    """A measure of an arm, or a difference of measures.
+
+    Attributes:
+        numbers: (seeds,).
+        spread: (seeds, images), whose mean over the images `numbers` is; or (seeds, draws), numbers of other draws of the images.
+        is_pooled: whether these are draws.
+    """
+
+    numbers: np.ndarray
+    spread: np.ndarray
+    is_pooled: bool
+
+    def minus(self, other: "Values", share: float = 1.0) -> "Values":
+        """This less `share` times the other, of the same seeds and images."""
+        numbers, spread = self.numbers - share * other.numbers, self.spread - share * other.spread
+        return Values(numbers, spread, self.is_pooled)
+
+    @property
+    def interval(self) -> Interval:
+        """Of the mean over the seeds."""
+        return interval_over_draws(self.spread) if self.is_pooled else interval_over_seeds(self.spread)
+
+
+def difference_of(comparison: Comparison, runs: dict[str, list[dict[str, Any]]]) -> Values:
+    """What a comparison looks at, seed by seed."""
+    first, second = (values_of(arm, comparison.measure, runs) for arm in (comparison.first, comparison.second))
+    found = first.minus(second, comparison.share)
+    return found if comparison.less is None else found.minus(difference_of(comparison.less, runs))
+
+
+def values_of(arm: str, measure: str, runs: dict[str, list[dict[str, Any]]]) -> Values:
+    """The measure of an arm."""
     name, _, condition = arm.partition(" / ")
-    of_seeds: list[PerImage] = [one["conditions"][condition or UNDISTURBED] for one in runs[name]]
-    return np.array([one[measure] for one in of_seeds], dtype=np.float64)
+    of_seeds = [one["conditions"][condition or UNDISTURBED][measure] for one in runs[name]]
+    if isinstance(of_seeds[0], dict):
+        numbers = np.array([one["value"] for one in of_seeds], dtype=np.float64)
+        return Values(numbers, np.array([one["drawn"] for one in of_seeds], dtype=np.float64), is_pooled=True)
+    spread = np.array(of_seeds, dtype=np.float64)
+    return Values(spread.mean(axis=1), spread, is_pooled=False)

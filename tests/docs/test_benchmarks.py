@@ -7,6 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import box_masks
+
+from seriatim.core.errors import ConfigError
+from seriatim.data.catalogue import open_source
+from seriatim.inference.model_folder import ModelDescription, write_model_folder
+from seriatim.inference.predictor import load
+from seriatim.models import catalogue
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
@@ -99,3 +106,79 @@ def test_a_missing_line_of_the_log_is_seen(measured):
     after = copy.deepcopy(before)
     after["losses"]["rsis-voc"].pop()
     assert names["compare"](before, after)["differences"] == ["recipe rsis-voc: 2 lines in the log before, 1 after"]
+
+
+DETECTOR = {"encoder": "test_resnet", "encoder_depth": 2, "channels": 32, "head_convolutions": 1, "min_score": 0.0}
+FCOS = {"name": "detector", "config": {**DETECTOR, "max_detections": 3}}
+
+
+@pytest.fixture
+def zoo_scores(script, tmp_path, monkeypatch):
+    """The names of `zoo_scores.py` with one set, of a model that takes boxes and one that there is not; its images; and a detector."""
+    box_masks.in_catalogue(monkeypatch)
+    data, _ = box_masks.write_data(tmp_path / "data")
+    boxed = ModelDescription.parse({"model": {"name": box_masks.NAME}, "inference": {"overlaps": "keep"}})
+    write_model_folder(tmp_path / "boxed", box_masks.BoxMasks(box_masks.BoxMasksConfig()), boxed)
+    found = ModelDescription.parse({"model": FCOS, "inference": {"overlaps": "keep"}})
+    write_model_folder(tmp_path / "detector", catalogue.build("detector", FCOS["config"], seed=0), found)
+    names = script("zoo_scores.py")
+    systems = {"boxed": ("boxed", False, ()), "no-such-model": ("no-such-model", False, ())}
+    names["SETS"]["made"] = names["TestSet"]("none", ("nuclei",), systems)
+    return names, open_source(data), tmp_path
+
+
+def test_a_model_that_starts_from_boxes_is_scored_with_its_detector_and_the_boxes_alone_stand_beside_it(
+    zoo_scores, capsys
+):
+    names, source, folder = zoo_scores
+    named = names["Named"]({"boxed": str(folder / "boxed")}, {"boxed": str(folder / "detector")})
+    result = json.loads(json.dumps(names["measure"]("made", source, named)))
+    assert "no-such-model: does not ship; left out" in capsys.readouterr().out
+    assert list(result["systems"]) == ["boxed", "boxed: boxes alone"]
+    model, boxes = result["systems"].values()
+    assert model["predictions"] == boxes["predictions"] > 0, "the mask of a box is the box"
+    assert "coco_boxes" in boxes
+    assert "coco_boxes" not in model
+    weights = [(folder / part / "model.safetensors").stat().st_size for part in ("boxed", "detector")]
+    assert (model["bytes"], boxes["bytes"]) == (sum(weights), weights[1])
+
+
+def test_boxes_alone_are_full_and_the_best_come_first(zoo_scores):
+    names, source, folder = zoo_scores
+    detector = load(folder / "detector", "cpu")
+    alone = names["BoxesAlone"](detector, 0, (), min_score=0.0)
+    found = alone.look(source.read(0))
+    assert len(found) == 3
+    assert all(one.mask.all() for one in found)
+    assert list(found.scores) == sorted(found.scores, reverse=True)
+    alone.min_score = float(found.scores[1])
+    assert len(alone.look(source.read(0))) == 2
+
+
+def test_a_model_that_takes_boxes_without_a_detector_is_refused_with_what_to_do(zoo_scores):
+    names, _, folder = zoo_scores
+    with pytest.raises(ConfigError, match="--detectors boxed=MODEL"):
+        names["Named"]({"boxed": str(folder / "boxed")}).load("boxed")
+
+
+def test_a_table_of_scores_has_columns_for_what_some_system_was_scored_by(script):
+    names = script("fill_tables.py")
+    columns = (("|DiC|", "nuclei", "absDiC", 2), ("box AP50", "coco_boxes", "AP50", 3))
+    system = {"nuclei": {"absDiC": 1.5}, "predictions": 3, "targets": 4, "images_per_second": 2.0}
+    old = names["scores_table"]({"sets": {"a": {"systems": {"x": system}}}}, "a", columns)
+    assert old[0] == "| model | \\|DiC\\| | objects predicted / true | images a second |"
+    boxes = {**system, "bytes": 2_500_000, "coco_boxes": {"AP50": 0.5}}
+    new = names["scores_table"]({"sets": {"a": {"systems": {"x": {**system, "bytes": 1}, "y": boxes}}}}, "a", columns)
+    assert new[2] == "| `x` | 1.50 | - | 3 / 4 | 2.00 | 0.0 |"
+    assert new[4] == "| `y` | 1.50 | 0.500 | 3 / 4 | 2.00 | 2.5 |"
+
+
+def test_the_parts_of_din_stand_beside_a_detector_which_is_said_to_be_untrained_where_none_is_named(script, tmp_path):
+    path, tables = tmp_path / "parts.json", script("fill_tables.py")
+    script("din_parts.py")["main"](["--side", "64", "--detections", "2", "--repeats", "1", "--json", str(path)])
+    table = tables["din_parts"](json.loads(path.read_text()))
+    assert table[0] == "| detections | detector | semantic network | semantic CRF | terms | instance CRF | whole |"
+    assert table[2].count(" s |") == 6
+    assert table[-1] == "Detector: untrained, of recipe detector-scenes."
+    of_before = {"rows": [{"detections": 1, "parts": {"terms": {"wall": 0.5}, "whole": {"wall": 1.0}}}]}
+    assert tables["din_parts"](of_before)[0] == "| detections | terms | whole |"

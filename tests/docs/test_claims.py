@@ -83,39 +83,46 @@ def test_the_interval_covers_what_differs_between_images_and_between_seeds():
 
 
 def test_every_claim_names_variants_conditions_and_settings_that_there_are(tmp_path, monkeypatch):
-    from paper_claims import refined, runs, trained
+    from paper_claims import boxes, din, refined, runs, trained
 
-    from seriatim.training.stages import resolve_stages
+    from seriatim.training.stages import make_optimizer, resolve_stages
 
-    monkeypatch.setattr(runs, "training_folder", lambda name, work, count: tmp_path)
-    claims = [*trained.CLAIMS, *refined.R2IOS_CLAIMS, *trained.GUIDANCE_CLAIMS]
+    monkeypatch.setattr(runs, "training_source", lambda name, work, count: f"folder:{tmp_path}")
+    claims = [*trained.CLAIMS, *refined.R2IOS_CLAIMS, *trained.GUIDANCE_CLAIMS, *din.CLAIMS]
     assert len({claim.name for claim in claims}) == len(claims)
     for claim in claims:
         for comparison in claim.comparisons:
-            for arm in (comparison.first, comparison.second):
+            for arm in comparison.arms:
                 name, _, condition = arm.partition(" / ")
                 assert not condition or condition in claim.variants[name].conditions
+            if claim in din.CLAIMS:
+                assert comparison.measure in boxes.MEASURES
         for variant in claim.variants.values():
             recipe = runs.recipe_of(variant, 1, tmp_path)
             resolve_stages(recipe)
             catalogue.entry(recipe.model.name).config.parse(recipe.model.config)
+            if claim in din.CLAIMS:
+                make_optimizer(catalogue.build("din", recipe.model.config, seed=0), recipe)
 
 
 def test_the_name_of_a_run_stays_when_the_library_gets_a_setting(tmp_path, monkeypatch):
     from paper_claims import runs, trained
 
-    monkeypatch.setattr(runs, "training_folder", lambda name, work, count: tmp_path)
+    monkeypatch.setattr(runs, "training_source", lambda name, work, count: f"folder:{tmp_path}")
     assert runs.key_of(trained.RSIS, 0, tmp_path) == "387b950989ee4955"  # of before `optimizer.momentum`, for one
     changed = replace(trained.RSIS, settings=("optimizer.weight_decay=0.5",))
     assert runs.key_of(changed, 0, tmp_path) != runs.key_of(trained.RSIS, 0, tmp_path)
 
 
 def test_each_training_is_made_once_with_all_its_conditions():
+    from paper_claims import din
     from paper_claims.trained import CLAIMS, GUIDANCE_CLAIMS, RSIS, variants_of
 
-    found = [variant for _, variant in variants_of([*CLAIMS, *GUIDANCE_CLAIMS])]
-    trainings = [(variant.base, variant.images, variant.settings) for variant in found]
+    found = [variant for _, variant in variants_of([*CLAIMS, *GUIDANCE_CLAIMS, *din.CLAIMS])]
+    trainings = [(variant.base, variant.images, variant.settings, variant.begin) for variant in found]
     assert len(set(trainings)) == len(trainings)
+    assert din.SEMANTIC in found
+    assert next(one for one in found if one.base == "din" and one.begin and not one.settings) == din.WHOLE
     assert next(one for one in found if one.settings == () and one.base == "rsis" and one.images == "few") == RSIS
 
 
@@ -135,7 +142,7 @@ def test_the_variants_of_r2ios_are_the_nine_rows_of_table_2_and_each_is_trained_
 
     from seriatim.training.stages import resolve_stages
 
-    monkeypatch.setattr(runs, "training_folder", lambda name, work, count: tmp_path)
+    monkeypatch.setattr(runs, "training_source", lambda name, work, count: f"folder:{tmp_path}")
     variants = {name: variant for claim in refined.R2IOS_CLAIMS for name, variant in claim.variants.items()}
     assert set(variants) == set(TABLE_2)
     assert len(variants_of(refined.R2IOS_CLAIMS)) == 9
@@ -236,6 +243,89 @@ def test_a_tiny_claim_goes_from_its_record_to_the_table_and_is_not_trained_again
     monkeypatch.setattr(runs, "train", None)
     command["make_runs"]([claim], 2, tmp_path, size)
     assert capsys.readouterr().out == ""
+
+
+def pooled(value, spread=0.0):
+    """A number of all images and of 99 draws of them, as `boxes.py` keeps it."""
+    return {"value": value, "drawn": [value + spread * (number % 3 - 1) for number in range(99)]}
+
+
+def test_a_number_of_all_images_is_compared_draw_by_draw_and_seed_by_seed():
+    from paper_claims.trained import Comparison, compare
+
+    def run(name, number, other):
+        return {"conditions": {"undisturbed": {"AP": pooled(number, 0.3), "low": pooled(other, 0.3)}, name: {}}}
+
+    runs = {"a": [run("x", 0.5, 0.9), run("x", 0.7, 0.9)], "b": [run("x", 0.4, 0.3), run("x", 0.4, 0.3)]}
+    found = compare(Comparison("a", "b", measure="AP"), runs)
+    assert found["of_seeds"] == [0.1, 0.3]
+    assert found["interval"] == [0.1, 0.3], "the draws are the same, so that they cancel out, and the seeds stay"
+    less = compare(Comparison("a", "b", measure="AP", less=Comparison("a", "b", measure="low")), runs)
+    assert less["text"] == "(a - b) - (a - b, low)"
+    assert less["of_seeds"] == [-0.5, -0.3]
+    assert less["verdict"] == "does not hold here"
+
+
+def test_false_boxes_come_on_top_of_the_same_moved_boxes():
+    from paper_claims.boxes import boxes_of, fill_boxes
+
+    labels = np.zeros((20, 20), dtype=np.int32)
+    labels[2:9, 3:10], labels[11:18, 8:19] = 1, 2
+    sample = Sample("a", np.zeros((3, 20, 20), dtype=np.float32), labels, np.array([2, 1]))
+    none, some = boxes_of(sample, 5, 0.0, 3), boxes_of(sample, 5, 2.0, 3)
+    assert torch.equal(some.boxes[:2], none.boxes)
+    assert len(none.boxes) == 2
+    assert len(some.boxes) >= 6
+    assert 0 < float(none.scores.min()) < 1, "they are moved"
+    filled = fill_boxes(some, sample)
+    assert list(filled.scores) == sorted(filled.scores, reverse=True)
+    assert all(one.mask.all() for one in filled)
+
+
+TINY_DIN = (
+    "stages.0.iterations=1",
+    "runtime.batch_size=1",
+    "data.num_validation=2",
+    "model.config.templates_per_bin=1",
+    "model.config.template_side=4",
+    "model.config.pyramid_channels=4",
+)
+
+
+def test_a_tiny_claim_of_din_begins_with_one_semantic_network_and_goes_to_the_table(tmp_path, capsys):
+    from paper_claims import din, runs, tables, trained
+
+    command = runpy.run_path(str(ROOT / "benchmarks" / "claims.py"), run_name="claims")
+    conditions = ("0 false", "0 false, boxes alone")
+    variants = {
+        "box": din.BOX,
+        "whole, piecewise": replace(din.WHOLE_PIECEWISE, conditions=conditions),
+        "before": din.SEMANTIC,
+    }
+    comparisons = (
+        trained.Comparison("whole, piecewise", "before", measure="semantic IoU"),
+        trained.Comparison("whole, piecewise / 0 false", "whole, piecewise / 0 false, boxes alone", measure="AP^r vol"),
+        trained.Comparison("box", "before", measure="AP^r vol"),
+    )
+    claim = trained.Claim("tiny", "a paper", "terms help", variants, comparisons)
+    size = runs.Size(training=6, test=3, settings=TINY_DIN)
+    assert trained.conclude(claim, 1, tmp_path, size)["runs_needed"] == 3
+    command["make_runs"]([claim], 1, tmp_path, size)
+    assert capsys.readouterr().out.count("done in") == 3
+    found = json.loads(json.dumps(trained.conclude(claim, 1, tmp_path, size)))
+    assert found["comparisons"][0]["difference"] == 0, "a frozen semantic network says the same as before"
+    assert set(found["arms"]) == {
+        "box",
+        "before",
+        "whole, piecewise",
+        *(f"whole, piecewise / {one}" for one in conditions),
+    }
+    assert "semantic IoU" not in found["arms"]["whole, piecewise / 0 false, boxes alone"]
+    table = tables.din_trainings({"din": {"tiny": found}})
+    assert len(table) == 2 + 5
+    assert "| AP^r vol | AP^r low | AP^r 0.5 | AP^r 0.7 | AP^r 0.9 | Matching IoU | semantic IoU |" in table[0]
+    assert len(tables.din({"din": {"tiny": found}})) == 2 + 3
+    assert tables.din({"claims": {}}) == tables.din_trainings({"claims": {}}) == []
 
 
 def plant(true, found, sbd, zeroed, crf, stop):

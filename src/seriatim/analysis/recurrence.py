@@ -33,6 +33,7 @@ from seriatim.evaluation.score_table import Row, headline_rows
 from seriatim.inference.predictor import Predictor
 from seriatim.inference.tiling import plan_tiles
 from seriatim.metrics.evaluator import Evaluator, difference_intervals
+from seriatim.models.guidance import DenseMaps
 from seriatim.models.interface import TrainingContext
 from seriatim.models.sequential import SequentialConfig, SequentialModel
 
@@ -96,6 +97,10 @@ class Disturbed(SequentialModel[SequentialConfig]):
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Any:
         """As the network, once an image."""
         return self._encoder.encode(images)
+
+    def dense_maps(self, images: Float[Tensor, "batch channels height width"]) -> DenseMaps | None:
+        """As the network."""
+        return self.network.dense_maps(images)
 
     def initial_state(self, memory: Any, batch: int) -> Any:
         """As the network."""

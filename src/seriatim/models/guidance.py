@@ -50,6 +50,12 @@ class GuidanceConfig(Config):
     """The sequence ends where the best seed that is left is below this."""
     teacher_objects: int = Field(default=16, ge=1)
     """Objects that a training sequence shows at most; the others are on the occupancy map from the start."""
+    window: float = Field(default=0.0, ge=0)
+    """Side of the window that a step reads and writes, in diameters of the object looked at, in use (`windows.py`); 0 for the whole image, as in training."""
+    min_window: int = Field(default=64, ge=1)
+    """Side of a window at least, in pixels."""
+    most_windows: int = Field(default=16, ge=1)
+    """Windows of one image that are looked at together, at most."""
 
 
 class DenseMaps(NamedTuple):
@@ -93,7 +99,7 @@ class GuidanceMemory(NamedTuple):
 
     maps: DenseMaps
     seed_probs: Float[Tensor, "batch height width"]
-    positions: list[Float[Tensor, "1 2 _ _"]]
+    positions: list[Float[Tensor, "#batch 2 _ _"]]
     votes: list[Float[Tensor, "batch 2 _ _"]]
 
 
@@ -179,7 +185,8 @@ class Look:
     @property
     def place(self) -> Float[Tensor, "batch 2"]:
         """(y, x) of the cell, in pixels of the image."""
-        return self.memory.positions[-1][0].flatten(1)[:, self.cell].T
+        positions = self.memory.positions[-1].flatten(2).expand(len(self.cell), -1, -1)
+        return positions[torch.arange(len(self.cell), device=positions.device), :, self.cell]
 
     def features(self, level: int = -1) -> Float[Tensor, "batch 6 level_height level_width"]:
         """The further input of one ConvLSTM, in units of the diameter of the object looked at.
@@ -245,14 +252,16 @@ def look(memory: GuidanceMemory | None, occupancy: Tensor | None, cell: Int[Tens
     return None if memory is None or occupancy is None else Look(memory, occupancy, cell)
 
 
-def predicted_diameters(memory: GuidanceMemory) -> Float[np.ndarray, " objects"]:
-    """The diameters in pixels of the objects of a batch of images: one an object, at the best seed within its radius."""
-    maps = memory.maps
+def predicted_diameters(maps: DenseMaps, size: tuple[int, int]) -> Float[np.ndarray, " objects"]:
+    """The diameters in pixels of the objects of a batch of images: one an object, at the best seed within its radius.
+
+    Args:
+        maps: of the images.
+        size: (height, width) of the images.
+    """
     seeds = maps.seed_logits.float().sigmoid().cpu().numpy()
     diameters = OFFSET_UNIT * 2.0 ** maps.log2_diameters.float().clamp(-2, 5).cpu().numpy()
-    stride = (
-        2 * memory.positions[-1][0, :, 0, 0].cpu().numpy()
-    )  # the first cell's centre is half a cell from the corner
+    stride = np.divide(size, seeds.shape[1:])
     found = []
     for seed, diameter in zip(seeds, diameters, strict=True):
         rows, columns = np.nonzero((seed > DIAMETER_SEED) & (seed == ndimage.maximum_filter(seed, size=3)))

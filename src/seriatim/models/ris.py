@@ -198,19 +198,15 @@ class RIS(sequential.SequentialModel[RISConfig]):
         Raises:
             ShapeError: if the number of channels is not the configured one.
         """
-        if images.shape[1] != self.config.input_channels:
-            raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
         size = (images.shape[-2], images.shape[-1])
-        padded = _pad(images, self.padded_multiple).contiguous(memory_format=torch.channels_last)
-        rows, columns = (-(-extent // self.cell_size) for extent in size)
+        features, maps = self._features_and_maps(images)
+        rows, columns = features.shape[-2:]
         grid_size = (rows * self.cell_size, columns * self.cell_size)
-        features = self.last(self.encoder(padded))[..., :rows, :columns]
         if inside is not None:
             missing = (0, grid_size[1] - size[1], 0, grid_size[0] - size[0])
             inside = F.max_pool2d(F.pad(inside.float(), missing), self.cell_size) > 0
         constant, guide = features, None
-        if self.dense_head is not None:
-            maps = self.dense_head(features)
+        if maps is not None:
             constant = torch.cat((features, maps.as_features().to(features.dtype)), dim=1)
             guide = guidance.prepare(maps, [(rows, columns)], grid_size)
         gates = [
@@ -218,6 +214,18 @@ class RIS(sequential.SequentialModel[RISConfig]):
             for layer, convlstm in enumerate(self.convlstms)
         ]
         return Memory(size, grid_size, inside, features, gates, guide)
+
+    def dense_maps(self, images: Float[Tensor, "batch channels height width"]) -> guidance.DenseMaps | None:
+        """What the dense head says, without the rest of `encode`; None without guidance."""
+        return self._features_and_maps(images)[1]
+
+    def _features_and_maps(self, images: Tensor) -> tuple[Tensor, guidance.DenseMaps | None]:
+        if images.shape[1] != self.config.input_channels:
+            raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
+        padded = _pad(images, self.padded_multiple).contiguous(memory_format=torch.channels_last)
+        rows, columns = (-(-extent // self.cell_size) for extent in images.shape[-2:])
+        features = self.last(self.encoder(padded))[..., :rows, :columns]
+        return features, None if self.dense_head is None else self.dense_head(features)
 
     def initial_state(self, memory: Memory, batch: int) -> State:
         """Zeros: h_0 and c_0, nothing taken."""

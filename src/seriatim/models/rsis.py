@@ -207,16 +207,10 @@ class RSIS(sequential.SequentialModel[RSISConfig]):
         Raises:
             ShapeError: if the number of channels is not the configured one.
         """
-        if images.shape[1] != self.config.input_channels:
-            raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
         size = (images.shape[-2], images.shape[-1])
-        features = self.encoder(images.contiguous(memory_format=torch.channels_last))
-        if self.pathway is not None:
-            features = self.pathway(features)
+        features, maps = self._features_and_maps(images)
         for_class = features[: self.config.levels] if self.config.extensions.class_from_mask else []
-        maps = None
-        if self.dense_head is not None:
-            maps = self.dense_head(features[-1])
+        if maps is not None:
             seen = maps.as_features().to(features[-1].dtype)
             features = [torch.cat((level, _resize(seen, level.shape[-2:])), dim=1) for level in features]
         features = features[: self.config.levels]
@@ -235,6 +229,18 @@ class RSIS(sequential.SequentialModel[RSISConfig]):
         guide = None if maps is None else guidance.prepare(maps, level_sizes, size)
         kept: list[Tensor | None] = skips if multiplies else [None] * len(skips)
         return Memory(size, level_sizes, kept, gates, guide, for_class)
+
+    def dense_maps(self, images: Float[Tensor, "batch channels height width"]) -> guidance.DenseMaps | None:
+        """What the dense head says, without the rest of `encode`; None without guidance."""
+        return self._features_and_maps(images)[1]
+
+    def _features_and_maps(self, images: Tensor) -> tuple[list[Tensor], guidance.DenseMaps | None]:
+        if images.shape[1] != self.config.input_channels:
+            raise ShapeError(f"images: expected {self.config.input_channels} channels, got {images.shape[1]}")
+        features = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        if self.pathway is not None:
+            features = self.pathway(features)
+        return features, None if self.dense_head is None else self.dense_head(features[-1])
 
     def initial_state(self, memory: Memory, batch: int) -> State:
         """Zeros: nothing seen, nothing taken."""

@@ -6,7 +6,7 @@ An image whose sequence has ended leaves the batch.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
@@ -21,6 +21,7 @@ from seriatim.core.instances import Instance
 from seriatim.models.guidance import DenseMaps, GuidanceConfig, cells_at, predicted_diameters
 from seriatim.models.guidance_training import lead
 from seriatim.models.interface import DiameterEstimator, Found, Model, ModelConfig
+from seriatim.models.windows import Window, WindowPlanner, cells_in, corner, cut, in_image, owned, put_back
 
 Fate = Literal["kept", "no seed is left", "score below the threshold", "no pixel in the mask", "mask too small"]
 """What becomes of a step."""
@@ -93,6 +94,10 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
         """What stays the same over the steps: a named tuple with `size` of the images and `guidance`, or None."""
 
     @abstractmethod
+    def dense_maps(self, images: Float[Tensor, "batch channels height width"]) -> DenseMaps | None:
+        """What the dense head of the guidance says, without the rest of `encode`; None without guidance."""
+
+    @abstractmethod
     def initial_state(self, memory: Any, batch: int) -> Any:
         """The state before the first step: a named tuple with `occupancy`, or None without guidance."""
 
@@ -156,6 +161,9 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
             yield from self._detect_at(images, prompts)
             return
         memory = self.encode(images)
+        if self.config.guidance is not None and self.config.guidance.window:
+            yield from run_windows(self, memory, len(images))
+            return
         for step in run_steps(self, memory, len(images)):
             probs = None
             for image, position, instance in step.kept():
@@ -171,12 +179,13 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
             if not len(one.points):
                 continue
             memory = self.encode(images[image : image + 1])
-            state = self.initial_state(memory, 1)
-            for number in range(len(one.points)):
-                output, state = self.step(memory, state, cells_at(memory.guidance, one.points[number : number + 1]))
+            walk = WindowWalk(self, memory, 1)
+            for number, cell in enumerate(cells_at(memory.guidance, one.points).tolist()):
+                window = walk.planner.around(0, divmod(cell, memory.guidance.seed_probs.shape[-1]))
+                output = walk.step([window])
                 instance = self.found_in(output, 0, number)
                 if instance is not None:
-                    yield Found(image, instance, output.mask_probs[0])
+                    yield walk.found(window, instance, output.mask_probs[0], number)._replace(image=image)
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """`decoder`, and `encoder`: the part of that name, which learns more slowly in the papers' recipes or is frozen at first."""
@@ -192,8 +201,9 @@ class SequentialModel(Model[SequentialConfigT], Generic[SequentialConfigT]):
         return None if self.config.guidance is None else self._estimate_diameters
 
     def _estimate_diameters(self, images: Tensor) -> np.ndarray:
-        memory = self.encode(images)
-        return predicted_diameters(memory.guidance)
+        maps = self.dense_maps(images)
+        assert maps is not None, "only a guided network is asked"
+        return predicted_diameters(maps, (images.shape[-2], images.shape[-1]))
 
 
 class Decision(NamedTuple):
@@ -271,3 +281,82 @@ def run_steps(network: SequentialModel[Any], memory: Any, batch: int, max_steps:
             chosen = torch.tensor(staying, device=output.seed_left.device)
             memory, state = select_images(memory, chosen), select_images(state, chosen)
             images = [images[position] for position in staying]
+
+
+class WindowWalk:
+    """The steps of a guided network in windows: its memory, and the state that they write."""
+
+    def __init__(self, network: SequentialModel[Any], memory: Any, batch: int) -> None:
+        """
+        Args:
+            network: guided.
+            memory: of the images.
+            batch: number of images.
+        """
+        settings = network.config.guidance
+        assert settings is not None, "only a guided network knows where to look"
+        self.network, self.memory, self.settings = network, memory, settings
+        self.planner = WindowPlanner(memory.guidance, settings, memory.size)
+        self.state = owned(network.initial_state(memory, batch))
+
+    def seeds_left(self) -> Float[np.ndarray, "batch height width"]:
+        """What is left at every cell: seed (1 - occupancy)."""
+        return (self.memory.guidance.seed_probs * (1 - self.state.occupancy)).float().cpu().numpy()
+
+    def step(self, windows: Sequence[Window]) -> Any:
+        """One step of the network in windows of one size that share no cell: its output for them.
+
+        Args:
+            windows: of any images.
+        """
+        grid, finest = self.planner.grids[0], self.planner.grids[-1]
+        cells = torch.tensor(cells_in(windows, grid, finest), device=self.state.occupancy.device)
+        output, part = self.network.step(cut(self.memory, windows, grid), cut(self.state, windows, grid), cells)
+        put_back(self.state, part, windows, grid)
+        return output
+
+    def found(self, window: Window, instance: Instance, probs: Tensor, step: int) -> Found:
+        """An object of a window in its image."""
+        grid, size = self.planner.grids[0], self.memory.size
+        y, x = corner(window, grid, size)
+        y0, x0, y1, x1 = instance.box
+        moved = replace(instance, box=(y0 + y, x0 + x, y1 + y, x1 + x), step=step)
+        return Found(window.image, moved, in_image(probs[None], [window], grid, size, 0.0)[0])
+
+
+def run_windows(network: SequentialModel[Any], memory: Any, batch: int) -> Iterator[Found]:
+    """The objects of a guided network whose steps read and write windows, each image's in the order of its steps.
+
+    In every round each image gives the windows around its best seeds that share no cell. An image ends as in `run_steps`.
+
+    Args:
+        network: guided.
+        memory: of the images.
+        batch: number of images.
+    """
+    walk, config = WindowWalk(network, memory, batch), network.config
+    num_steps, num_pixels = dict.fromkeys(range(batch), 0), memory.size[0] * memory.size[1]
+    while num_steps:
+        left, windows = walk.seeds_left(), list[Window]()
+        for image in list(num_steps):
+            chosen = walk.planner.choose(left[image], image, config.max_steps - num_steps[image])
+            windows += chosen
+            if not chosen:
+                del num_steps[image]
+        steps: dict[Window, tuple[Decision, Tensor]] = {}
+        for size in dict.fromkeys(window.size for window in windows):
+            group = [window for window in windows if window.size == size]
+            output = walk.step(group)
+            probs = output.mask_probs
+            for position, window in enumerate(group):
+                steps[window] = decide(network, output, position, num_steps[window.image], num_pixels), probs[position]
+        for window in windows:
+            image = window.image
+            if image not in num_steps:
+                continue  # its sequence has ended at a better place of this round
+            decision, probs = steps[window]
+            if decision.instance is not None:
+                yield walk.found(window, decision.instance, probs, num_steps[image])
+            num_steps[image] += 1
+            if decision.ended or num_steps[image] >= config.max_steps:
+                del num_steps[image]

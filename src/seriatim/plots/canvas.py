@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from seriatim.core.errors import ConfigError, MissingExtraError
 from seriatim.core.files import write_atomically
@@ -134,6 +134,12 @@ def draw_objects(
     for instance, text in zip(found, texts, strict=False):
         y, x = np.argwhere(instance.mask).mean(axis=0) + instance.box[:2]
         add_rim(axes.text(x, y, text, fontsize=6.5, color="white", ha="center", va="center"))
+
+
+def draw_box(axes: Axes, edges: Float[np.ndarray, "4"], colour: str) -> None:
+    """Draw a box of (y0, x0, y1, x1) in pixels of the image, half-open, along the borders of its pixels."""
+    y0, x0, y1, x1 = (float(edge) for edge in edges)
+    axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, facecolor="none", edgecolor=colour, linewidth=0.9))
 
 
 def draw_image(axes: Axes, pixels: UInt8[np.ndarray, "height width 3"]) -> None:

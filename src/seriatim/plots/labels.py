@@ -9,8 +9,8 @@ from seriatim.plots.canvas import (
     VERMILION,
     Axes,
     Figure,
-    Rectangle,
     add_axes,
+    draw_box,
     draw_outline,
     fit,
     frame_image,
@@ -23,9 +23,9 @@ _SIDE, _GAP, _LEFT, _MARGIN, _TITLE, _HEADING = 1.35, 0.07, 1.25, 0.25, 0.5, 0.2
 
 
 def draw_labels(trace: LabelTrace, title: str, num_labels: int = 10) -> Figure:
-    """The image with the boxes, Q and the label map on top; below a row for the background and for each detection.
+    """The image with the boxes, Q, the label map and the scores of the detections on top; below a row for the background and for each detection.
 
-    A row shows the terms, the unary, and the label's probability after each mean-field iteration, in its box, all on a scale of 0 to 1.
+    A detection's score is a ring, its recalibrated score Q(Y_d = 1) a dot in the colour of its label. A row shows the terms, the unary, and the label's probability after each mean-field iteration, in its box, all on a scale of 0 to 1.
 
     Args:
         trace: of `trace_labels`.
@@ -37,7 +37,7 @@ def draw_labels(trace: LabelTrace, title: str, num_labels: int = 10) -> Figure:
     columns += [(f"iteration {number}", probs) for number, probs in enumerate(trace.iterations, start=1)]
     num_rows = 1 + min(num_labels, len(trace.boxes))
     figure = new_figure(
-        _LEFT + max(len(columns), 3) * (width + _GAP) + _MARGIN,
+        _LEFT + max(len(columns), 4) * (width + _GAP) + _MARGIN,
         _TITLE + 2 * _HEADING + (num_rows + 1) * (height + _GAP) + 2 * _MARGIN,
     )
     write_text(figure, _MARGIN, 0.16, title, size=11.0, weight="bold")
@@ -46,6 +46,9 @@ def draw_labels(trace: LabelTrace, title: str, num_labels: int = 10) -> Figure:
         write_text(figure, left, _TITLE, name, size=7.0, weight="bold")
         axes = add_axes(figure, left, _TITLE + _HEADING, width, height)
         _draw_header(axes, trace, place, num_rows - 1)
+    left = _LEFT + 3 * (width + _GAP) + _GAP
+    write_text(figure, left, _TITLE, "scores, recalibrated", size=7.0, weight="bold")
+    _draw_scores(add_axes(figure, left, _TITLE + _HEADING, width - _GAP, height), trace, num_rows - 1)
     top = _TITLE + 2 * _HEADING + height + _MARGIN
     for place, (name, _) in enumerate(columns):
         write_text(figure, _LEFT + place * (width + _GAP), top - _HEADING, name, size=7.0, weight="bold")
@@ -55,7 +58,7 @@ def draw_labels(trace: LabelTrace, title: str, num_labels: int = 10) -> Figure:
             axes = add_axes(figure, _LEFT + place * (width + _GAP), top, width, height)
             axes.imshow(planes[label], cmap="magma", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
             if label:
-                _draw_box(axes, trace.boxes.edges[label - 1], _colour(label))
+                draw_box(axes, trace.boxes.edges[label - 1], _colour(label))
             frame_image(axes, planes[label].shape)
         top += height + _GAP
     left_out = len(trace.boxes) - num_rows + 1
@@ -73,7 +76,7 @@ def _draw_header(axes: Axes, trace: LabelTrace, place: int, num_boxes: int) -> N
         axes.imshow(to_imshow(trace.tile_image), interpolation="nearest", aspect="auto")
     if place == 0:
         for number in range(num_boxes):
-            _draw_box(axes, trace.boxes.edges[number], _colour(number + 1))
+            draw_box(axes, trace.boxes.edges[number], _colour(number + 1))
     if place == 2:
         owners = trace.owners()
         for label in range(1, len(trace.boxes) + 1):
@@ -81,16 +84,24 @@ def _draw_header(axes: Axes, trace: LabelTrace, place: int, num_boxes: int) -> N
     frame_image(axes, size)
 
 
+def _draw_scores(axes: Axes, trace: LabelTrace, num_boxes: int) -> None:
+    """A line for each detection from its score to the recalibrated one, on a scale of 0 to 1, the first on top."""
+    axes.set_xlim(-0.05, 1.05)
+    axes.set_ylim(max(num_boxes, 1) + 0.5, 0.5)
+    for edge in (0.0, 0.5, 1.0):
+        axes.axvline(edge, color=FAINT, linewidth=0.5, linestyle=":")
+    for label in range(1, num_boxes + 1):
+        given, held = float(trace.boxes.scores[label - 1]), float(trace.recalibrated[label - 1])
+        axes.plot([given, held], [label, label], color=FAINT, linewidth=0.8)
+        axes.plot([given], [label], marker="o", markersize=4.0, markerfacecolor="white", markeredgecolor=FAINT)
+        axes.plot([held], [label], marker="o", markersize=4.0, color=_colour(label))
+
+
 def _caption(trace: LabelTrace, label: int) -> str:
     if not label:
         return "background"
     score, held = trace.boxes.scores[label - 1], trace.recalibrated[label - 1]
     return f"{label}: class {trace.boxes.class_ids[label - 1]}\nscore {score:.2f}\nrecalibrated {held:.2f}"
-
-
-def _draw_box(axes: Axes, edges: np.ndarray, colour: str) -> None:
-    y0, x0, y1, x1 = (float(edge) for edge in edges)
-    axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, facecolor="none", edgecolor=colour, linewidth=0.9))
 
 
 def _colour(label: int) -> str:

@@ -145,6 +145,6 @@ def test_every_object_has_one_diameter_that_of_its_best_seed():
     seeds = torch.zeros(1, 8, 8)
     seeds[0, 1, 1], seeds[0, 2, 3], seeds[0, 6, 6], seeds[0, 6, 1] = 0.9, 0.8, 0.7, 0.4
     maps = maps_of(size=(8, 8), seeds=seeds, log2_diameter=-2.0)  # 4 pixels; cells of 1 pixel
-    assert predicted_diameters(prepare(maps, [(8, 8)], (8, 8))).tolist() == [4, 4, 4]
+    assert predicted_diameters(maps, (8, 8)).tolist() == [4, 4, 4]
     larger = maps._replace(log2_diameters=maps.log2_diameters + 1)  # 8 pixels: the second lies within the first
-    assert predicted_diameters(prepare(larger, [(8, 8)], (8, 8))).tolist() == [8, 8]
+    assert predicted_diameters(larger, (8, 8)).tolist() == [8, 8]

@@ -26,15 +26,24 @@ def texts(figure):
 
 def test_there_is_a_row_for_every_label_and_a_column_for_every_map():
     figure = draw_labels(trace_of(), "a title")
-    assert len(figure.axes) == 3 + 4 * 5
+    assert len(figure.axes) == 4 + 4 * 5
     assert {"a title", "background", "box", "global", "unary", "iteration 2"} <= set(texts(figure))
     assert "3: class 1\nscore 0.75\nrecalibrated 0.50" in texts(figure)
-    assert all(len(axes.patches) == 1 for axes in figure.axes[3 + 5 :])
+    assert all(len(axes.patches) == 1 for axes in figure.axes[4 + 5 :])
+
+
+def test_the_score_of_every_detection_stands_beside_the_recalibrated_one():
+    figure = draw_labels(trace_of(), "a title")
+    marked = [line for line in figure.axes[3].lines if line.get_marker() == "o"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marked] == [
+        (score, label) for label in (1, 2, 3) for score in (0.75, 0.5)
+    ]
+    assert figure.axes[3].get_ylim()[0] > figure.axes[3].get_ylim()[1], "the first on top"
 
 
 def test_labels_beyond_the_number_asked_for_are_counted():
     figure = draw_labels(trace_of(), "a title", num_labels=1)
-    assert len(figure.axes) == 3 + 2 * 5
+    assert len(figure.axes) == 4 + 2 * 5
     assert "and 2 more" in texts(figure)
 
 
