@@ -65,7 +65,7 @@ def _checked(path: Path, name: str, rows: np.ndarray, log: FileProblems) -> Boxe
     values = rows.astype(np.float64)
     edges = values[:, :4]
     scores = values[:, 4] if values.shape[1] == 5 else np.ones(len(values))
-    covers: np.ndarray = np.logical_and(np.isfinite(edges), np.tile(edges[:, 2:] > edges[:, :2], 2)).all(axis=1)
+    covers = np.all(np.logical_and(np.isfinite(edges), np.tile(edges[:, 2:] > edges[:, :2], 2)), axis=1)
     is_score = (scores >= 0) & (scores <= 1)
     is_kept = np.logical_and(covers, is_score)
     for number in np.flatnonzero(~is_kept).tolist():
