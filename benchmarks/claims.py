@@ -4,8 +4,9 @@
     python benchmarks/claims.py --work FOLDER --only skips-help    the runs of one claim
     python benchmarks/claims.py --work FOLDER --collect            make no run: write what the folder has, "not measured" for the rest
 
-Trainings: RSIS, RIS and DIN at 64 x 64 pixels, one or two minutes of one core each, three seeds; the records are in `paper_claims/trained.py` and, of DIN,
-`paper_claims/din.py`, the rules in `paper_claims/rules.py`. Models: the plain leaf models on plants that no training has seen (`paper_claims/shipped.py`). Finished runs stay in the work
+Trainings: RSIS, RIS, DIN and R2-IOS at 64 x 64 pixels, one or two minutes of one core each, three seeds; the records are in `paper_claims/trained.py` and, of DIN
+and R2-IOS, `paper_claims/din.py` and `refined.py`, the rules in `paper_claims/rules.py`. Models: the plain leaf models on plants that no training has seen
+(`paper_claims/shipped.py`). Finished runs stay in the work
 folder and are not made again; a stopped command goes on where it was.
 """
 
@@ -17,13 +18,14 @@ from typing import Any
 from measuring import make_parser, parse, save
 from paper_claims import din, shipped
 from paper_claims.models import NUM_IMAGES, Models, measure_models
+from paper_claims.refined import R2IOS_CLAIMS
 from paper_claims.runs import FULL, Size, carry_out, pending
 from paper_claims.trained import CLAIMS, GUIDANCE_CLAIMS, Claim, conclude, variants_of
 
 from seriatim.core.errors import ConfigError
 from seriatim.core.provenance import Start
 
-TRAINED = (*CLAIMS, *GUIDANCE_CLAIMS, *din.CLAIMS)
+TRAINED = (*CLAIMS, *R2IOS_CLAIMS, *GUIDANCE_CLAIMS, *din.CLAIMS)
 
 
 def chosen(names: Sequence[str] | None) -> tuple[list[Claim], list[str]]:
@@ -54,7 +56,8 @@ def make_runs(claims: Sequence[Claim], seeds: int, work: Path, size: Size = FULL
 def conclusions(seeds: int, work: Path, models: Models, size: Size = FULL) -> dict[str, Any]:
     """All claims with what the work folder has of them."""
     return {
-        "claims": {claim.name: conclude(claim, seeds, work, size) for claim in CLAIMS} | shipped.conclude(work, models),
+        "claims": {claim.name: conclude(claim, seeds, work, size) for claim in (*CLAIMS, *R2IOS_CLAIMS)}
+        | shipped.conclude(work, models),
         "guidance": {claim.name: conclude(claim, seeds, work, size) for claim in GUIDANCE_CLAIMS},
         "din": {claim.name: conclude(claim, seeds, work, size) for claim in din.CLAIMS},
         "models": shipped.tables(work, models),

@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from cells import Numbers, fixed, markdown
@@ -316,16 +317,22 @@ def dense_crf_memory(numbers: Numbers) -> list[str]:
     return markdown(["thetas", "pixels", "vertices", "added by the CRF", "whole process"], rows)
 
 
-def din_memory(numbers: Numbers) -> list[str]:
-    """Largest memory of a process by the number of detections of its image."""
-    columns = ["detections", "in use", "in training"]
-    tasks = {(row["task"], row["detections"]): f"{row['bytes'] / 1e9:.2f} GB" for row in numbers["rows"]}
+def memory_by(counted: str, numbers: Numbers) -> list[str]:
+    """Largest memory of a process by the number of what is counted in its image."""
+    columns = [counted, "in use", "in training"]
+    tasks = {(row["task"], row[counted]): f"{row['bytes'] / 1e9:.2f} GB" for row in numbers["rows"]}
     counts = sorted({count for _, count in tasks})
     rows = [
         [str(count), *(tasks.get((task, count), "not measured") for task in ("prediction", "training"))]
         for count in counts
     ]
     return markdown(columns, rows)
+
+
+def parts_by(counted: str, parts: Sequence[str], numbers: Numbers) -> list[str]:
+    """Seconds of each part of a model by the number of what is counted in the image."""
+    rows = [[str(row[counted]), *(f"{row['parts'][part]['wall']:.3f} s" for part in parts)] for row in numbers["rows"]]
+    return markdown([counted, *parts], rows)
 
 
 def din_parts(numbers: Numbers) -> list[str]:
@@ -420,8 +427,10 @@ TABLES: dict[str, Callable[[Numbers], list[str]]] = {
     "dense_crf_smoothness": dense_crf_smoothness,
     "dense_crf_accuracy": dense_crf_accuracy,
     "dense_crf_memory": dense_crf_memory,
-    "din_memory": din_memory,
+    "din_memory": partial(memory_by, "detections"),
     "din_parts": din_parts,
+    "r2ios_memory": partial(memory_by, "proposals"),
+    "r2ios_parts": partial(parts_by, "proposals", ("maps", "masks, one look", "boxes, one look", "all looks", "whole")),
     "metrics_speed": metrics_speed,
     "polarity": polarity,
     "kill_resume": kill_resume,

@@ -7,7 +7,7 @@
 These are numbers of a set of images, not means over its images. So of each number there are its value and those of sets of as many images that are drawn from
 it; the draws are the same for all models of one set, so that differences are paired.
 
-Boxes are those of the true objects, moved by a tenth of their sides, with false ones among them (`models/din_training.py: disturb_boxes`). Condition `N false`:
+Boxes are those of the true objects, moved by a tenth of their sides, with false ones among them (`nn/disturbed_boxes.py`). Condition `N false`:
 so many false boxes for each true one, on average; `undisturbed`: half a false one, as in training. `N false, boxes alone`: every box is an object that fills it,
 and the one of the better score keeps a contested pixel.
 """
@@ -28,8 +28,8 @@ from seriatim.evaluation.evaluate import make_example
 from seriatim.inference.predictor import Predictor
 from seriatim.metrics import Evaluator
 from seriatim.models.din import DIN, DINOutput, decode
-from seriatim.models.din_training import DINObjectiveConfig, disturb_boxes
 from seriatim.nn.detections import read_detections, true_boxes
+from seriatim.nn.disturbed_boxes import disturb_boxes
 
 MEASURES = ("AP^r vol", "AP^r low", "AP^r high", "AP^r 0.5", "AP^r 0.7", "AP^r 0.9", "Matching IoU", "semantic IoU")
 BOX_JITTER = 0.1
@@ -91,9 +91,8 @@ def boxes_of(sample: Sample, index: int, number: float, num_classes: int) -> Pro
         num_classes: of those of false boxes.
     """
     truth = true_boxes(torch.from_numpy(sample.labels).long(), torch.from_numpy(np.asarray(sample.classes)).long())
-    weights = DINObjectiveConfig(box_jitter=BOX_JITTER, false_boxes=number)
     size = (sample.labels.shape[0], sample.labels.shape[1])
-    return disturb_boxes(truth, size, num_classes, weights, torch.Generator().manual_seed(index))
+    return disturb_boxes(truth, size, num_classes, BOX_JITTER, number, torch.Generator().manual_seed(index))
 
 
 def fill_boxes(prompts: Prompts, sample: Sample) -> Instances:

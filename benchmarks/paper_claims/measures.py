@@ -21,7 +21,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from seriatim.analysis.emitted import as_emitted
-from seriatim.analysis.recurrence import STOP_FORCED, TRUE_COUNT, EncodeOnce, make_disturbed
+from seriatim.analysis.recurrence import STOP_FORCED, TRUE_COUNT, UNDISTURBED, EncodeOnce, make_disturbed
+from seriatim.core.boxes import Boxes
 from seriatim.core.instances import Instance, Instances
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source
@@ -30,9 +31,17 @@ from seriatim.inference.predictor import Predictor
 from seriatim.metrics import Evaluator, Example
 from seriatim.models.guidance import OFFSET_UNIT
 from seriatim.models.sequential import SequentialModel
+from seriatim.nn.detections import true_boxes
+from seriatim.nn.disturbed_boxes import disturb_boxes
 
 MEASURES = ("AP50", "SBD", "IoU", "recall", "predicted", "true", "-|DiC|")
 VOTES_ALONE = "votes alone"
+PROPOSALS = 4
+"""Of each object, beside as many false ones, for a model that takes boxes."""
+
+PROPOSAL_JITTER = 0.2
+"""Standard deviation by which their edges are moved, in heights or widths of the box: as in training."""
+
 FOREGROUND = 0.5
 """Cells of at least this probability vote."""
 
@@ -44,7 +53,7 @@ def measure(predictor: Predictor, source: Source, conditions: Sequence[str]) -> 
     """Condition -> what is measured of every image with at least two objects.
 
     Args:
-        predictor: of a sequential model that sees an image in one tile.
+        predictor: of a sequential model, or one that takes boxes, that sees an image in one tile.
         source: the test images.
         conditions: of `seriatim.analysis.recurrence`, and `VOTES_ALONE`.
     """
@@ -61,6 +70,9 @@ def find(
 ) -> Iterator[tuple[Sample, Mapping[str, Instances]]]:
     """Every image with at least two objects, and condition -> the objects found in it."""
     network = predictor.network
+    if network.takes_boxes:
+        yield from find_from_boxes(predictor, source)
+        return
     assert isinstance(network, SequentialModel)
     encoder = EncodeOnce(network)
     disturbed = {name: one for name, one in make_disturbed(encoder).items() if name in conditions}
@@ -82,6 +94,28 @@ def find(
         if VOTES_ALONE in conditions:
             results[VOTES_ALONE] = find_by_votes(predictor, sample)
         yield sample, results
+
+
+def find_from_boxes(predictor: Predictor, source: Source) -> Iterator[tuple[Sample, Mapping[str, Instances]]]:
+    """The same of a model that takes boxes, undisturbed: from proposals made of the true boxes, drawn from the number of the image alone."""
+    for index in range(len(source)):
+        sample = source.read(index)
+        if len(sample.classes) >= 2:
+            yield sample, {UNDISTURBED: predictor.predict_values(sample.image, boxes=proposals_of(sample, index))}
+
+
+def proposals_of(sample: Sample, seed: int) -> Boxes:
+    """`PROPOSALS` moved copies of every true box and as many false boxes.
+
+    Args:
+        sample: with objects.
+        seed: of the draws.
+    """
+    size = (sample.labels.shape[0], sample.labels.shape[1])
+    truth = true_boxes(torch.from_numpy(sample.labels.astype(np.int64)), torch.ones(len(sample.classes)).long())
+    generator = torch.Generator().manual_seed(seed)
+    made = disturb_boxes(truth, size, 1, PROPOSAL_JITTER, float(PROPOSALS), generator, PROPOSALS)
+    return Boxes.of(made.boxes.numpy(), made.scores.clamp(0, 1).numpy(), made.class_ids.numpy()).clip(size)
 
 
 def numbers_of(sample: Sample, found: Instances) -> dict[str, float]:

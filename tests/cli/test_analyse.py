@@ -80,6 +80,32 @@ def test_the_labels_of_a_model_with_boxes_are_drawn(run, images, tmp_path):
     assert "--boxes" in err
 
 
+R2IOS = {
+    "trunk": "pyramid",
+    "encoder": "test_resnet",
+    "encoder_depth": 4,
+    "pyramid_channels": 8,
+    "fc_channels": 8,
+    "mask_side": 6,
+    "box_side": 3,
+    "input_channels": 1,
+}
+
+
+def test_the_looks_of_an_r2ios_at_its_proposals_are_drawn(run, images, tmp_path):
+    description = ModelDescription.parse({"model": {"name": "r2ios", "config": R2IOS}, "preparation": {"channels": 1}})
+    write_model_folder(tmp_path / "tiny", catalogue.build("r2ios", R2IOS, seed=1), description, card="# tiny\n")
+    words = ("analyse", "states", images / "a.png", "--out", tmp_path / "s.png", "--model", tmp_path / "tiny")
+    code, out, err = run(*words, "--boxes", "grid:20", "--steps", 3, "--json", tmp_path / "n")
+    assert (code, err) == (0, "")
+    told = json.loads((tmp_path / "n").read_text())
+    assert 5 < len(told["proposals"]) <= 20
+    assert sum(told["taken"]) == len(told["proposals"])
+    assert len(out.splitlines()) == 1 + 4
+    with Image.open(tmp_path / "s.png") as figure:
+        assert figure.width > 300
+
+
 def test_boxes_for_a_model_that_takes_none_are_refused(run, images, ris, tmp_path):
     (tmp_path / "boxes.json").write_text("[]")
     words = (

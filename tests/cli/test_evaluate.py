@@ -237,3 +237,21 @@ def test_classes_are_shown_when_there_are_several(run, tmp_path):
         *("--protocol", "sds"),
     )
     assert "no such folder" in err
+
+
+@pytest.mark.parametrize("kind", ["grid", "npz"])
+def test_boxes_alone_are_judged_themselves(run, data, tmp_path, kind):
+    boxes = "grid:200"
+    if kind == "npz":
+        names = sorted(path.stem for path in (data / "labels").iterdir())
+        boxes = tmp_path / "boxes.npz"
+        np.savez(boxes, **{name: np.array([[0.0, 0, 3, 3, 0.5], [5.0, 5, 2, 9, 0.5]]) for name in names})
+    words = ("evaluate", "--data", f"folder:{data}", "--boxes", boxes, "--protocol", "box_proposals")
+    code, out, err = run(*words, "--json", "-", "--bootstrap", "0")
+    assert code == 0, err
+    scores = json.loads(out)
+    assert scores["boxes"] == (boxes if kind == "grid" else "PATH/TO/boxes.npz")
+    assert ("row 1: expected y0, x0, y1, x1 that cover something" in err) == (kind == "npz")
+    recall = scores["box_proposals"]["recall"]
+    assert list(recall) == ["50", "300", "1000", "2000"]
+    assert (recall["2000"]["0.5"] > 0) == (kind == "grid")

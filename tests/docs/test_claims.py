@@ -83,12 +83,12 @@ def test_the_interval_covers_what_differs_between_images_and_between_seeds():
 
 
 def test_every_claim_names_variants_conditions_and_settings_that_there_are(tmp_path, monkeypatch):
-    from paper_claims import boxes, din, runs, trained
+    from paper_claims import boxes, din, refined, runs, trained
 
     from seriatim.training.stages import make_optimizer, resolve_stages
 
     monkeypatch.setattr(runs, "training_source", lambda name, work, count: f"folder:{tmp_path}")
-    claims = [*trained.CLAIMS, *trained.GUIDANCE_CLAIMS, *din.CLAIMS]
+    claims = [*trained.CLAIMS, *refined.R2IOS_CLAIMS, *trained.GUIDANCE_CLAIMS, *din.CLAIMS]
     assert len({claim.name for claim in claims}) == len(claims)
     for claim in claims:
         for comparison in claim.comparisons:
@@ -124,6 +124,65 @@ def test_each_training_is_made_once_with_all_its_conditions():
     assert din.SEMANTIC in found
     assert next(one for one in found if one.base == "din" and one.begin and not one.settings) == din.WHOLE
     assert next(one for one in found if one.settings == () and one.base == "rsis" and one.images == "few") == RSIS
+
+
+TABLE_2 = {
+    **{f"recursive {count}": (count, None, False, "autoencoder", True) for count in (1, 2, 3, 4)},
+    "recursive only testing": (4, 1, False, "autoencoder", True),
+    "without autoencoder": (4, None, True, "none", True),
+    "fully without autoencoder": (4, None, True, "fully_connected", True),
+    "without segmentation-aware": (4, None, True, "autoencoder", False),
+    "R2-IOS": (4, None, True, "autoencoder", True),
+}
+
+
+def test_the_variants_of_r2ios_are_the_nine_rows_of_table_2_and_each_is_trained_once(tmp_path, monkeypatch):
+    from paper_claims import refined, runs
+    from paper_claims.trained import variants_of
+
+    from seriatim.training.stages import resolve_stages
+
+    monkeypatch.setattr(runs, "training_source", lambda name, work, count: f"folder:{tmp_path}")
+    variants = {name: variant for claim in refined.R2IOS_CLAIMS for name, variant in claim.variants.items()}
+    assert set(variants) == set(TABLE_2)
+    assert len(variants_of(refined.R2IOS_CLAIMS)) == 9
+    for name, variant in variants.items():
+        recipe = runs.recipe_of(variant, 0, tmp_path)
+        config = catalogue.entry("r2ios").config.parse(recipe.model.config)
+        row = (config.num_refinements, config.training_refinements, config.gate, config.rebuilding)
+        assert (*row, config.segmentation_aware) == TABLE_2[name]
+        assert [stage.weights.gate for stage in resolve_stages(recipe)] == [False, config.gate]
+
+
+def test_a_tiny_r2ios_is_trained_and_measured_on_the_same_proposals_every_time(tmp_path):
+    from paper_claims import refined, runs
+    from paper_claims.images import fresh_images
+    from paper_claims.measures import proposals_of
+
+    sample = fresh_images("scenes", 2).read(1)
+    first, again, other = (proposals_of(sample, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.edges, again.edges)
+    assert not np.array_equal(first.edges, other.edges)
+    assert len(sample.classes) * 4 < len(first) <= len(sample.classes) * 8 + 1
+    size = runs.Size(
+        4,
+        2,
+        (
+            "model.config.encoder=test_resnet",
+            "stages.0.iterations=1",
+            "stages.1.iterations=1",
+            "runtime.batch_size=1",
+            "data.num_validation=1",
+            "model.config.min_score=0",
+        ),
+    )
+    claim = refined.R2IOS_CLAIMS[0]
+    variant = replace(claim.variants["recursive 1"])
+    numbers = runs.carry_out(variant, 0, tmp_path, size, lambda text: None)
+    assert set(numbers["conditions"]) == {"undisturbed"}
+    assert len(numbers["conditions"]["undisturbed"]["AP50"]) == 2
+    assert min(numbers["conditions"]["undisturbed"]["predicted"]) > 0
+    assert runs.known(variant, 0, tmp_path, size) == numbers
 
 
 def test_trainings_that_have_learned_too_little_are_not_compared():

@@ -8,8 +8,9 @@ from tests.box_masks import write_data
 
 from seriatim.cli.main import main
 from seriatim.core.boxes import Boxes
+from seriatim.data.box_origins import WithBoxes
 from seriatim.data.catalogue import open_source
-from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
+from seriatim.data.readers.coco_boxes import BoxFile
 from seriatim.inference.predictor import load
 from seriatim.training.loop import train
 from seriatim.training.recipe import Recipe

@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from seriatim.analysis.states import choose_tile
+from seriatim.analysis.box_tiles import cut_tile
 from seriatim.core.boxes import Boxes
 from seriatim.core.errors import ConfigError
 from seriatim.core.shapes import Box
-from seriatim.inference.placement import ImagePrompts
 from seriatim.inference.predictor import Predictor
 from seriatim.models.din import DIN
 
@@ -83,22 +82,16 @@ def trace_labels(
     if not isinstance(network, DIN):
         raise ConfigError(f"model {predictor.description.model.name!r}: makes no labels from boxes")
     with predictor.evaluating(), predictor.arithmetic():
-        prepared = predictor.prepared(image)
-        size = (prepared.shape[1], prepared.shape[2])
-        tiles, chosen = choose_tile(predictor, size, tile)
-        y0, x0, y1, x1 = tiles[chosen]
-        tile_image = np.ascontiguousarray(prepared[:, y0:y1, x0:x1])
-        given = ImagePrompts(boxes, np.zeros((0, 2)))
-        prompts, _ = given.of_tile(tiles, chosen, size, (image.shape[1], image.shape[2]))
-        trace = network.trace(torch.from_numpy(tile_image).to(predictor.device), prompts.to(predictor.device))
+        cut = cut_tile(predictor, image, boxes, tile)
+        trace = network.trace(torch.from_numpy(cut.image).to(predictor.device), cut.prompts)
         found = trace.output.detections
         planes = zip(TERMS, zip(*trace.terms, strict=True), strict=True)
         return LabelTrace(
             predictor.description.model.name,
-            tile_image,
-            tiles[chosen],
-            chosen,
-            len(tiles),
+            cut.image,
+            cut.box,
+            cut.number,
+            cut.num_tiles,
             Boxes.of(_numbers(found.edges), _numbers(found.scores), found.class_ids.cpu().numpy()),
             _numbers(trace.output.recalibrated),
             _numbers(trace.output.semantic_logits.softmax(dim=0)),

@@ -63,7 +63,8 @@ def states(
 ) -> None:
     """Draw the states, stages of the mask, masks and scores of a network at every step of an image.
 
-    Of a model that takes boxes, draw what the boxes of --boxes become: terms, unaries and every mean-field iteration of each label.
+    Of a model that takes boxes, draw what the boxes of --boxes become: of DIN the terms, unaries and every mean-field iteration of
+    each label, of R2-IOS every look at each proposal.
 
     With --gallery, draw images by their number of objects with the truth and what is found, and with --crf what is found after the CRF.
     """
@@ -134,7 +135,7 @@ def _states(
 
 def _labels(
     image: Path,
-    boxes: Path,
+    boxes: str,
     model: str,
     out: Path,
     json_file: Path | None,
@@ -145,28 +146,41 @@ def _labels(
 ) -> None:
     """What the boxes of one image become."""
     from seriatim.core.provenance import Start
+    from seriatim.data.box_origins import open_boxes
     from seriatim.data.images import read_pixels, to_float_image
-    from seriatim.data.readers.coco_boxes import BoxFile
 
     values = to_float_image(read_pixels(image), str(image))
 
     # these import torch, which takes seconds
-    from seriatim.analysis.labels import summarise_labels, trace_labels
+    from seriatim.analysis.labels import LabelTrace, summarise_labels, trace_labels
+    from seriatim.analysis.refinements import summarise_refinements, trace_refinements
     from seriatim.plots.canvas import write_figure
     from seriatim.plots.labels import draw_labels
+    from seriatim.plots.refinements import draw_refinements
 
     started = Start()
     predictor = options.load_model(model, device, threads)
     predictor.check_boxes()
-    found = BoxFile(boxes, class_names=predictor.class_names).for_image(image)
-    trace = trace_labels(predictor, values, found, None if tile is None else tile - 1)
+    found = open_boxes(boxes, class_names=predictor.class_names).for_image(image, (values.shape[1], values.shape[2]))
+    chosen = None if tile is None else tile - 1
+    refines = predictor.description.model.name == "r2ios"
+    trace = (trace_refinements if refines else trace_labels)(predictor, values, found, chosen)
     place = image.name if trace.num_tiles == 1 else f"{image.name}, tile {trace.tile + 1} of {trace.num_tiles}"
-    write_figure(draw_labels(trace, f"{sequences.model_title(model, trace.model)}: {place}", steps), out)
-    numbers = {"image": str(image), **summarise_labels(trace), "model": model, "network": trace.model}
+    title = f"{sequences.model_title(model, trace.model)}: {place}"
+    if isinstance(trace, LabelTrace):
+        figure, told = draw_labels(trace, title, steps), summarise_labels(trace)
+    else:
+        figure, told = draw_refinements(trace, title, steps), summarise_refinements(trace)
+    write_figure(figure, out)
+    numbers = {"image": str(image), **told, "model": model, "network": trace.model}
     if options.write_numbers(numbers, json_file, started):
         return
     if trace.num_tiles > 1:
         typer.echo(f"tile {trace.tile + 1} of {trace.num_tiles}; another with --tile N", file=sys.stderr)
+    if refines:
+        looks = [(str(number), str(count)) for number, count in enumerate(numbers["taken"], start=1)]
+        Table(("look", "proposals that take it"), looks).show()
+        return
     rows = [
         (
             str(one["label"]),

@@ -53,17 +53,20 @@ def evaluate(
 ) -> None:
     """Score a model, or predictions of any program, under official protocols.
 
-    Give either --model or --predictions. With --recipe, only the images that a recipe keeps back from the data are used. A table goes to stdout,
+    Give either --model or --predictions, or --boxes alone, which judges the boxes themselves. With --recipe, only the images that a recipe keeps back from the data are used. A table goes to stdout,
     or the numbers with --json -.
     """
     from seriatim.cli.progress import ProgressBar
     from seriatim.core.errors import ConfigError
     from seriatim.core.provenance import Start, command_line
-    from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
+    from seriatim.data.box_origins import WithBoxes, open_boxes
     from seriatim.evaluation.evaluate import evaluate_predictions
+    from seriatim.evaluation.predictions import BoxPredictions
     from seriatim.metrics.protocols import check_protocol
 
-    options.check_one_origin("evaluate", model, predictions)
+    judges_boxes = boxes is not None and model is None and predictions is None
+    if not judges_boxes:
+        options.check_one_origin("evaluate", model, predictions)
     for option, needs, is_given in (
         ("--crf", "refines the objects of a model", crf),
         ("--set", "changes the settings of a model", settings),
@@ -78,15 +81,19 @@ def evaluate(
         check_protocol(name)
     source = options.open_images(data, recipe, part, limit)
     if boxes is not None:
-        source = WithBoxes(source, BoxFile(boxes, source))
+        source = WithBoxes(source, open_boxes(boxes, source))
     started = Start()
-    found = options.open_prediction_source(model, predictions, source, device, threads, crf, settings)
+    found = (
+        BoxPredictions(source)
+        if judges_boxes
+        else options.open_prediction_source(model, predictions, source, device, threads, crf, settings)
+    )
     with ProgressBar(len(source)) as progress:
         evaluation = evaluate_predictions(
             found, source, protocols, bootstrap, seed, html is not None, progress.images, all_classes
         )
     facts = {
-        **options.what_is_judged(data, recipe, part, model, predictions),
+        **options.what_is_judged(data, recipe, part, model, predictions, boxes),
         **({"crf": True} if crf else {}),
         **({"settings": settings} if settings else {}),
         **({"all_classes": True} if all_classes else {}),

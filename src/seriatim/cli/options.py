@@ -81,10 +81,10 @@ RecipeOption = Annotated[
 PartOption = Annotated[Part, typer.Option(help="With --recipe: which part.")]
 
 BoxesOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="FILE",
-        help="Detections or proposals for a model that takes boxes: COCO results, FILE.json.",
+        help="Detections or proposals for a model that takes boxes: COCO results, FILE.json; arrays, FILE.npz; or grid:N, N boxes over every image.",
         show_default=False,
     ),
 ]
@@ -214,7 +214,12 @@ def open_prediction_source(
 
 
 def what_is_judged(
-    data: str, recipe: str | None, part: Part, model: str | None, predictions: Path | None
+    data: str,
+    recipe: str | None,
+    part: Part,
+    model: str | None,
+    predictions: Path | None,
+    boxes: str | None = None,
 ) -> dict[str, str]:
     """The options that say what was judged on which images, for JSON and without paths of this machine.
 
@@ -224,7 +229,8 @@ def what_is_judged(
     from seriatim.core.provenance import without_machine_paths
 
     kept_back = {} if recipe is None else {"recipe": recipe, "part": part.value}
-    judged = {"predictions": str(predictions)} if model is None else {"model": model}
+    given = {"model": model, "predictions": predictions, "boxes": boxes}
+    judged = {name: str(word) for name, word in given.items() if word is not None}
     return {name: without_machine_paths(word) for name, word in {"data": data, **kept_back, **judged}.items()}
 
 

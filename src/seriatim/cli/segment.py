@@ -65,7 +65,7 @@ def segment(
     from seriatim.cli.segment_call import SegmentCall
     from seriatim.core.errors import ImageError
     from seriatim.core.locks import locked
-    from seriatim.data.readers.coco_boxes import BoxFile
+    from seriatim.data.box_origins import open_boxes
     from seriatim.inference.zoo import DEFAULT_MODEL, find_model_folder
     from seriatim.results.folder import ResultFolder, make_result_folder
     from seriatim.results.inputs import find_images
@@ -83,7 +83,7 @@ def segment(
     predictor = options.load_model(folder, device, threads, crf, settings)
     if boxes is not None:
         predictor.check_boxes()
-    boxes_of = None if boxes is None else BoxFile(boxes, class_names=predictor.class_names)
+    boxes_of = None if boxes is None else open_boxes(boxes, class_names=predictor.class_names)
     make_result_folder(out)
     with locked(out, "another call of seriatim"):
         facts = _what_results_depend_on(predictor, folder, boxes)
@@ -97,7 +97,7 @@ def segment(
         raise typer.Exit(3 if call.done else 1)
 
 
-def _what_results_depend_on(predictor: "Predictor", folder: Path, boxes: Path | None) -> dict[str, Any]:
+def _what_results_depend_on(predictor: "Predictor", folder: Path, boxes: str | None) -> dict[str, Any]:
     """What must be the same for results to belong into one folder, formats and classes aside."""
     from seriatim.inference.model_folder import weights_digest
     from seriatim.inference.zoo import find_model_folder
@@ -110,6 +110,6 @@ def _what_results_depend_on(predictor: "Predictor", folder: Path, boxes: Path | 
         "weights": weights_digest(folder),
         "detector_weights": None if detector is None else weights_digest(find_model_folder(detector)),
         "crf": predictor.crf,
-        "boxes": None if boxes is None else image_digest(boxes),
+        "boxes": boxes if boxes is None or not Path(boxes).is_file() else image_digest(Path(boxes)),
         **predictor.description.model_dump(mode="json", exclude={"format", "class_names"}),
     }

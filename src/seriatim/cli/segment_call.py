@@ -12,7 +12,7 @@ from seriatim.results.inputs import Inputs, output_stems
 from seriatim.results.manifest import Entry, image_digest, image_key
 
 if TYPE_CHECKING:
-    from seriatim.data.readers.coco_boxes import BoxFile
+    from seriatim.data.box_origins import BoxOrigin
     from seriatim.inference.predictor import Predictor
     from seriatim.results.folder import ResultFolder
 
@@ -26,7 +26,7 @@ class SegmentCall:
     """
 
     def __init__(
-        self, predictor: "Predictor", results: "ResultFolder", inputs: Inputs, boxes_of: "BoxFile | None"
+        self, predictor: "Predictor", results: "ResultFolder", inputs: Inputs, boxes_of: "BoxOrigin | None"
     ) -> None:
         """
         Args:
@@ -75,7 +75,7 @@ class SegmentCall:
             return
         started = time.perf_counter()
         pixels, num_pages = read_stored(file)
-        boxes = None if self._boxes_of is None else self._boxes_of.for_image(file)
+        boxes = None if self._boxes_of is None else self._boxes_of.for_image(file, (pixels.shape[0], pixels.shape[1]))
         instances = self._predictor.predict_values(to_float_image(pixels, str(file)), progress.tiles, boxes)
         seconds = time.perf_counter() - started
         self.done.append(self._results.add(str(file), stem, pixels, instances, seconds, sha256, num_pages))

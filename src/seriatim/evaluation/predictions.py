@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from seriatim.core.errors import ConfigError, DataError
-from seriatim.core.instances import Instances
+from seriatim.core.instances import Instance, Instances
 from seriatim.data.images import read_label_map
 from seriatim.data.readers.coco_results import CocoResults
 from seriatim.data.samples import Sample
@@ -94,6 +94,34 @@ class LabelMapPredictions:
                 f"{self._paths[index]}: is {labels.shape[0]} x {labels.shape[1]} pixels, the truth {sample.labels.shape[0]} x {sample.labels.shape[1]}"
             )
         return Instances.from_label_map(labels)
+
+
+class BoxPredictions:
+    """The boxes of every sample as objects that fill them, edges rounded to pixels: for judging detections and proposals themselves."""
+
+    def __init__(self, source: Source) -> None:
+        """
+        Args:
+            source: whose samples have boxes; their classes count if every box of the first image that has any has one.
+        """
+        boxes = (source.read(index).boxes for index in range(len(source)))
+        first = next((one for one in boxes if one is not None and len(one)), None)
+        has_classes = first is not None and bool((first.class_ids > 0).all())
+        self.class_names: tuple[str, ...] = source.class_names if has_classes else ()
+
+    def find(self, index: int, sample: Sample) -> Instances:
+        """The boxes of the sample that cover a pixel, in their order."""
+        del index
+        assert sample.boxes is not None, "the source has boxes"
+        size = (sample.labels.shape[0], sample.labels.shape[1])
+        found = []
+        rows = zip(sample.boxes.edges, sample.boxes.scores.tolist(), sample.boxes.class_ids.tolist(), strict=True)
+        for step, (edges, score, class_id) in enumerate(rows):
+            y0, x0, y1, x1 = np.clip(np.rint(edges).astype(int), 0, np.tile(size, 2)).tolist()
+            if y1 > y0 and x1 > x0:
+                mask = np.ones((y1 - y0, x1 - x0), dtype=bool)
+                found.append(Instance((y0, x0, y1, x1), mask, score, class_id if self.class_names else 1, step=step))
+        return Instances(size, found)
 
 
 def _label_map_path(folder: Path, name: str) -> Path | None:

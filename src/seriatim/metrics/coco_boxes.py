@@ -21,18 +21,25 @@ from seriatim.metrics.coco import Pool, Table, rate, tabulate
 from seriatim.metrics.example import Example
 from seriatim.metrics.scoring import Scoring
 
-_Boxes = Int64[np.ndarray, "boxes 4"]
+Boxes = Int64[np.ndarray, "_ 4"]
+"""(y0, x0, y1, x1), half-open."""
 
 
-def _areas(boxes: _Boxes) -> Int64[np.ndarray, " boxes"]:
+def box_areas(boxes: Boxes) -> Int64[np.ndarray, " _"]:
+    """Pixels of each box."""
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+
+
+def shared_areas(preds: Boxes, targets: Boxes) -> Int64[np.ndarray, "_ _"]:
+    """Pixels of every prediction's box in every target's."""
+    starts = np.maximum(preds[:, None, :2], targets[None, :, :2])
+    ends = np.minimum(preds[:, None, 2:], targets[None, :, 2:])
+    return np.maximum(ends - starts, 0).prod(axis=2)
 
 
 def _tabulate_boxes(example: Example) -> Table:
     preds, targets = example.pred_runs.boxes, example.whole_targets.runs.boxes
-    starts = np.maximum(preds[:, None, :2], targets[None, :, :2])
-    ends = np.minimum(preds[:, None, 2:], targets[None, :, 2:])
-    return tabulate(example, np.maximum(ends - starts, 0).prod(axis=2), _areas(preds), _areas(targets))
+    return tabulate(example, shared_areas(preds, targets), box_areas(preds), box_areas(targets))
 
 
 COCO_BOXES = Scoring(tabulate=_tabulate_boxes, pool=Pool, rate=rate)

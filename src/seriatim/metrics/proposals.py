@@ -18,12 +18,12 @@ boundaries", ECCV 2016, Sec. 4; and their evaluation programs.
 ({0.5: 0.5, 0.7: 0.0, 0.85: 0.0}, 0.3333)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from seriatim.metrics.example import Example
 from seriatim.metrics.scoring import ImageTable, Scoring, Weights, known, per_class, ratio
@@ -39,7 +39,7 @@ AVERAGE_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
 
 
 @dataclass(frozen=True, eq=False)
-class _Numbers:
+class Numbers:
     """Of one image, or of one class in it: its targets, and for each N those found at each threshold, and the sum of their best IoU."""
 
     num_targets: int
@@ -48,18 +48,30 @@ class _Numbers:
     iou_sum: Float64[np.ndarray, " counts"]
 
 
-def _tabulate(example: Example) -> ImageTable[_Numbers]:
+def _tabulate(example: Example) -> ImageTable[Numbers]:
     overlap = example.valid_overlap
     is_target = overlap.target_areas > 0
     iou = overlap.iou_table()[:, is_target]
-    best = np.array([iou[:num].max(axis=0, initial=0.0) for num in COUNTS])
-    classes = example.target_classes[is_target]
+    return tabulate_recall(iou, example.target_classes[is_target], COUNTS)
+
+
+def tabulate_recall(
+    iou: Float64[np.ndarray, "predictions targets"], classes: Int64[np.ndarray, " targets"], counts: Sequence[int]
+) -> ImageTable[Numbers]:
+    """What the first N predictions of an image find of its targets, for each N.
+
+    Args:
+        iou: of every prediction, in the order in which they count, with every target.
+        classes: of the targets.
+        counts: N.
+    """
+    best = np.array([iou[:num].max(axis=0, initial=0.0) for num in counts])
     parts = {class_id: _measure(best[:, classes == class_id]) for class_id in np.unique(classes).tolist()}
     return ImageTable(_measure(best), parts)
 
 
-def _measure(best: Float64[np.ndarray, "counts targets"]) -> _Numbers:
-    return _Numbers(
+def _measure(best: Float64[np.ndarray, "counts targets"]) -> Numbers:
+    return Numbers(
         num_targets=best.shape[1],
         found=(best[:, :, None] > np.array(RECALL_THRESHOLDS)).sum(axis=1, dtype=np.float64),
         found_for_average=(best[:, :, None] >= np.array(AVERAGE_THRESHOLDS)).sum(axis=1, dtype=np.float64),
@@ -70,7 +82,8 @@ def _measure(best: Float64[np.ndarray, "counts targets"]) -> _Numbers:
 class _Recalls:
     """The numbers over some images, for any weighting of them."""
 
-    def __init__(self, numbers: Sequence[_Numbers]) -> None:
+    def __init__(self, numbers: Sequence[Numbers], counts: Sequence[int]) -> None:
+        self._counts = counts
         self._num_targets = np.array([one.num_targets for one in numbers], dtype=np.float64)
         self._found = np.array([one.found for one in numbers])
         self._found_for_average = np.array([one.found_for_average for one in numbers])
@@ -95,10 +108,11 @@ class _Recalls:
         )
         return {
             "recall": {
-                num: dict(zip(RECALL_THRESHOLDS, recall[:, place].T, strict=True)) for place, num in enumerate(COUNTS)
+                num: dict(zip(RECALL_THRESHOLDS, recall[:, place].T, strict=True))
+                for place, num in enumerate(self._counts)
             },
-            "average_recall": {num: for_average[:, place].mean(axis=-1) for place, num in enumerate(COUNTS)},
-            "mean_best_iou": {num: mean_iou[:, place] for place, num in enumerate(COUNTS)},
+            "average_recall": {num: for_average[:, place].mean(axis=-1) for place, num in enumerate(self._counts)},
+            "mean_best_iou": {num: mean_iou[:, place] for place, num in enumerate(self._counts)},
         }
 
     def _share(
@@ -110,18 +124,30 @@ class _Recalls:
 
 
 class _Pool(_Recalls):
-    def __init__(self, tables: Sequence[ImageTable[_Numbers]]) -> None:
-        super().__init__([table.whole for table in tables])
+    def __init__(self, tables: Sequence[ImageTable[Numbers]], counts: Sequence[int]) -> None:
+        super().__init__([table.whole for table in tables], counts)
         self._tables = tables
 
     def result(self) -> dict[str, Any]:
-        return {**self.numbers(), "per_class": per_class(self._tables, lambda parts: _Recalls(parts).numbers())}
+        return {
+            **self.numbers(),
+            "per_class": per_class(self._tables, lambda parts: _Recalls(parts, self._counts).numbers()),
+        }
 
 
-def _rate(table: ImageTable[_Numbers]) -> dict[str, Any]:
-    numbers = _Recalls([table.whole]).numbers()
-    return {"quality": numbers["mean_best_iou"][COUNTS[-1]], **numbers}
+def recall_scoring(tabulate: Callable[[Example], ImageTable[Numbers]], counts: Sequence[int]) -> Scoring:
+    """The parts of a protocol of recall; the quality of an image is the mean best IoU of the most predictions, and unknown without a target.
+
+    Args:
+        tabulate: what is found in an image.
+        counts: numbers N of predictions that are looked at.
+    """
+
+    def rate(table: ImageTable[Numbers]) -> dict[str, Any]:
+        numbers = _Recalls([table.whole], counts).numbers()
+        return {"quality": numbers["mean_best_iou"][counts[-1]], **numbers}
+
+    return Scoring(tabulate, lambda tables: _Pool(tables, counts), rate)
 
 
-PROPOSALS = Scoring(_tabulate, _Pool, _rate)
-"""The quality of an image is the mean best IoU of 50 masks, and unknown without a target."""
+PROPOSALS = recall_scoring(_tabulate, COUNTS)

@@ -1,6 +1,7 @@
 """The one table of protocols, from which `evaluate`, `Evaluator` and the command line take everything. The rules of each head its file."""
 
 from seriatim.core.errors import ConfigError, did_you_mean
+from seriatim.metrics.box_proposals import BOX_PROPOSALS
 from seriatim.metrics.cityscapes import CITYSCAPES
 from seriatim.metrics.coco import COCO
 from seriatim.metrics.coco_boxes import COCO_BOXES
@@ -23,6 +24,7 @@ PROTOCOLS: dict[str, Scoring] = {
     "coco_boxes": COCO_BOXES,
     "cityscapes": CITYSCAPES,
     "proposals": PROPOSALS,
+    "box_proposals": BOX_PROPOSALS,
     "matching_iou": MATCHING_IOU,
     "nuclei": NUCLEI,
     "semantic_iou": SEMANTIC_IOU,

@@ -9,7 +9,7 @@ encoder, from hub or file.
     eq. 5-6       shape term                                                           `nn/shape_templates.py`
     Sec. 3.2.4    pairwise terms; Sec. 3.3: mean field                                 `nn/crf/dense_crf.py`
     eq. 7         matched truth, cross entropy (Sec. 3.4)                              `objective`, `losses/segments.py`
-    Sec. 3.5      training, and the boxes of true objects                              `din_training.py`
+    Sec. 3.5      training, and the boxes of true objects                              `din_training.py`, `nn/disturbed_boxes.py`
 
 Labels are the detections in the order of their recalibrated scores, so the label map is a partition of the image: every pixel is of one object or of the
 background.
@@ -31,12 +31,13 @@ from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError, ShapeError
 from seriatim.core.instances import Instance
 from seriatim.losses.segments import label_cross_entropy, label_iou_cost, match_segments, reorder_target
-from seriatim.models.din_training import DINObjectiveConfig, disturb_boxes, semantic_objective
+from seriatim.models.din_training import DINObjectiveConfig, semantic_objective
 from seriatim.models.interface import Found, Model, ModelConfig, TrainingContext
 from seriatim.nn.crf import DenseCRF
 from seriatim.nn.crf.detection_potential import DetectionPotential
 from seriatim.nn.crf.semantic_crf import SemanticCRF, SemanticField
 from seriatim.nn.detections import Detections, read_detections, true_boxes
+from seriatim.nn.disturbed_boxes import disturb_boxes
 from seriatim.nn.encoders import Encoder
 from seriatim.nn.fcn import FC_CHANNELS, VGG16, FCN8sScores, FinestLevel
 from seriatim.nn.instance_terms import InstanceTerms, Terms
@@ -299,7 +300,10 @@ class DIN(Model[DINConfig]):
         if weights.detections == "truth":
             size, number = (batch.images.shape[2], batch.images.shape[3]), self.num_classes
             truth = (true_boxes(labels, of_image) for labels, of_image in zip(batch.labels, classes, strict=True))
-            prompts = tuple(disturb_boxes(boxes, size, number, weights, context.generator) for boxes in truth)
+            prompts = tuple(
+                disturb_boxes(boxes, size, number, weights.box_jitter, weights.false_boxes, context.generator)
+                for boxes in truth
+            )
         elif prompts is None and (weights.instance or weights.iou):
             raise ConfigError("data.boxes: needed, or objective.detections = truth for the boxes of the true objects")
         network_logits = self.semantic_logits(batch.images)

@@ -4,12 +4,13 @@ losses              the weighted terms of the loss of one batch                 
 parameter_groups    the parameters by name of their group                           each with its own learning rate in a recipe
 detect              the objects of a batch of images in the order found             all that the predictor calls
 begin_with_masks    what comes from the masks of the training objects          once, before a new run
+remark              what the reader of the log has to be told               beside a validation
 diameter_estimator  the diameters of the objects of a batch, or None                for `preparation.diameter`
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -59,10 +60,12 @@ class TrainingContext:
     Attributes:
         generator: source of all randomness, on the CPU.
         num_objects: the curriculum's number of objects; None for all.
+        notes: numbers for the log that are no losses; a model may add some by name.
     """
 
     generator: torch.Generator
     num_objects: int | None = None
+    notes: dict[str, float] = field(default_factory=dict)
 
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
@@ -121,6 +124,14 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
             seed: of all draws.
         """
         del masks, seed
+
+    def remark(self, notes: Mapping[str, float]) -> str | None:
+        """What the reader of the log has to be told about the notes of a validation; None for nothing.
+
+        Args:
+            notes: means of those that `losses` left in the context.
+        """
+        del notes
 
     @property
     def diameter_estimator(self) -> DiameterEstimator | None:

@@ -29,10 +29,14 @@ from seriatim.models.interface import Found, Model, ModelConfig, TrainingContext
 from seriatim.models.r2ios_objective import (
     R2IOSObjectiveConfig,
     Refinement,
+    count_optimal,
     draw,
+    find_collapse,
     label,
     make_goals,
+    make_proposals,
     objective,
+    optimal_looks,
     read_truth,
 )
 from seriatim.nn.denoising_autoencoder import INITIAL_DEVIATION
@@ -284,21 +288,24 @@ class R2IOS(Model[R2IOSConfig]):
         Args:
             batch: images, truth and proposals.
             weights: of the terms, and which proposals they are over.
-            context: draws the proposals, and what dropout leaves out.
+            context: draws the proposals, and what dropout leaves out; notes the histogram of t'.
 
         Raises:
             ConfigError: if the batch has no proposals, a box is none, or an object has a class that the model does not know.
         """
-        if batch.prompts is None:
-            raise ConfigError("data.boxes: this model is trained on proposals, so the data need boxes")
+        if batch.prompts is None and weights.boxes == "given":
+            raise ConfigError(
+                "data.boxes: this model is trained on proposals, so the data need boxes, or objective.boxes = truth"
+            )
         size, dtype = (batch.images.shape[-2], batch.images.shape[-1]), _float_dtype(batch.images)
         truths = [
             read_truth(*pair, self.config.num_classes, dtype) for pair in zip(batch.labels, batch.classes, strict=True)
         ]
-        drawn = [
-            draw(self._read(prompts.to(batch.images.device), size, dtype), truth, weights, context.generator)
-            for prompts, truth in zip(batch.prompts, truths, strict=True)
-        ]
+        if batch.prompts is None or weights.boxes == "truth":
+            proposals = [make_proposals(truth, size, weights, context.generator) for truth in truths]
+        else:
+            proposals = [self._read(prompts.to(batch.images.device), size, dtype) for prompts in batch.prompts]
+        drawn = [draw(*pair, weights, context.generator) for pair in zip(proposals, truths, strict=True)]
         counts = torch.tensor([len(one) for one in drawn], device=batch.images.device)
         images = torch.arange(len(drawn), device=counts.device).repeat_interleave(counts)
         labelled: list[tuple[Tensor, Tensor]] = []
@@ -316,7 +323,13 @@ class R2IOS(Model[R2IOSConfig]):
             make_goals(look.boxes, images, truths, of_look, self.config.offset_scale, self.config.mask_side)
             for look, of_look in zip(looks, labelled, strict=True)
         ]
+        optimal = optimal_looks(looks, goals, weights)
+        context.notes.update(count_optimal(optimal, goals[0].classes, count))
         return objective(looks, goals, weights)
+
+    def remark(self, notes: Mapping[str, float]) -> str | None:
+        """That the gate takes the same look at nearly all proposals; argument as for every model."""
+        return find_collapse(notes)
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The layers before the heads; the fully connected layers of the boxes; what makes the mask; the two output layers."""

@@ -3,7 +3,7 @@
 J_t = J_cls(p_t, g) + 1[g >= 1] J_loc(o_t,g, o~_t) + 1[g >= 1] J_seg(v_t, v~_t),   J = sum over t <= t' of J_t      (1)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,8 +12,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from seriatim.core.batch import Prompts
 from seriatim.core.config import Config
 from seriatim.core.errors import ConfigError
+from seriatim.core.shapes import Size
 from seriatim.losses.proposals import (
     Objects,
     assign_objects,
@@ -23,8 +25,15 @@ from seriatim.losses.proposals import (
     location_costs,
     segmentation_costs,
 )
+from seriatim.nn.disturbed_boxes import disturb_boxes
 from seriatim.nn.reversible_gate import counted_refinements, optimal_refinements
-from seriatim.nn.roi import encode_offsets
+from seriatim.nn.roi import MIN_SIDE, encode_offsets
+
+OPTIMAL = "optimal_"
+"""Of the names in the log of the shares of proposals whose t' is 1, 2, .."""
+
+COLLAPSED = 0.98
+"""Share of the proposals with the same t' from which the gate counts as collapsed."""
 
 
 class R2IOSObjectiveConfig(Config):
@@ -52,6 +61,14 @@ class R2IOSObjectiveConfig(Config):
     """Background is drawn from those with at least this IoU; 0 for all (paper; Fast R-CNN: 0.1)."""
     add_truth: bool = True
     """Whether the boxes of the true objects are proposals too; the paper does not say (Fast R-CNN's release: yes)."""
+    boxes: Literal["given", "truth"] = "given"
+    """The proposals: those of the data set (paper), or made of the boxes of the true objects (ours), for data without any."""
+    box_copies: int = Field(default=8, ge=1)
+    """Proposals made of the truth: how many of each object, each moved by itself."""
+    box_jitter: float = Field(default=0.15, ge=0, le=0.5)
+    """The same: standard deviation by which each edge is moved, in heights or widths of the box."""
+    false_boxes: float = Field(default=16.0, ge=0)
+    """The same: false ones for each object, on average, with the size of a true one and a place drawn evenly."""
 
 
 class Refinement(NamedTuple):
@@ -125,6 +142,23 @@ def read_truth(
             f"model.config.num_classes: an object of the data is of class {unknown[0]}, the model knows 1..{num_classes}"
         )
     return Truth(labels, of_objects, objects)
+
+
+def make_proposals(
+    truth: Truth, size: Size, weights: R2IOSObjectiveConfig, generator: torch.Generator
+) -> Float[Tensor, "proposals 4"]:
+    """Proposals made of the boxes of the true objects: moved copies and false ones; none for an image without objects, and none that the edge of the image cuts below a pixel.
+
+    Args:
+        truth: about the image.
+        size: (height, width) of the image.
+        weights: `box_copies`, `box_jitter` and `false_boxes`.
+        generator: on the CPU.
+    """
+    boxes = truth.objects.boxes
+    exact = Prompts(boxes, boxes.new_ones(len(boxes)), torch.ones_like(truth.classes), boxes.new_zeros(0, 2))
+    made = disturb_boxes(exact, size, 1, weights.box_jitter, weights.false_boxes, generator, weights.box_copies)
+    return made.boxes[(made.boxes[:, 2:] - made.boxes[:, :2] >= MIN_SIDE).all(dim=1)]
 
 
 def draw(
@@ -203,6 +237,58 @@ def make_goals(
     return Goals(classes, encode_offsets(boxes, targets, offset_scale), torch.cat(masks))
 
 
+def optimal_looks(
+    looks: Sequence[Refinement], goals: Sequence[Goals], weights: R2IOSObjectiveConfig
+) -> Int[Tensor, " proposals"]:
+    """t' of every proposal in training, counted from 0.
+
+    Args:
+        looks: of all proposals of a batch.
+        goals: of each look.
+        weights: `gate_confidence`.
+    """
+    probs = torch.stack([look.class_logits.detach().softmax(dim=1) for look in looks])
+    labels = torch.stack([goal.classes for goal in goals])
+    own = probs.gather(2, labels[:, :, None])[:, :, 0]
+    return optimal_refinements(own if weights.gate_confidence == "own" else probs[:, :, 1:].amax(dim=2))
+
+
+def count_optimal(
+    optimal: Int[Tensor, " proposals"], classes: Int[Tensor, " proposals"], count: int
+) -> dict[str, float]:
+    """The histogram of t': the share of foreground proposals that takes each look; empty without any.
+
+    Background does not move, so that its looks are all the same and t' is 1.
+
+    Args:
+        optimal: t', counted from 0.
+        classes: g, 0 for background.
+        count: T.
+
+    >>> count_optimal(torch.tensor([0, 1, 1, 0]), torch.tensor([3, 1, 0, 2]), 2) == {"optimal_1": 2 / 3, "optimal_2": 1 / 3}
+    True
+    """
+    counts = torch.bincount(optimal[classes > 0], minlength=count).tolist()
+    return {f"{OPTIMAL}{number}": value / sum(counts) for number, value in enumerate(counts, 1) if sum(counts)}
+
+
+def find_collapse(notes: Mapping[str, float]) -> str | None:
+    """What to say if nearly all proposals take the same look, so that the gate chooses nothing; None if not.
+
+    Args:
+        notes: with a histogram of t' of several looks, or without.
+
+    >>> find_collapse({"optimal_1": 0.99, "optimal_2": 0.01})
+    "the gate takes look 1 of 99 % of the foreground proposals: t' has collapsed to one value"
+    """
+    shares = {name: value for name, value in notes.items() if name.startswith(OPTIMAL)}
+    if len(shares) < 2 or max(shares.values()) < COLLAPSED:
+        return None
+    look = max(shares, key=lambda name: shares[name])
+    percent = round(100 * shares[look])
+    return f"the gate takes look {look.removeprefix(OPTIMAL)} of {percent} % of the foreground proposals: t' has collapsed to one value"
+
+
 def objective(
     looks: Sequence[Refinement], goals: Sequence[Goals], weights: R2IOSObjectiveConfig
 ) -> dict[str, Float[Tensor, ""]]:
@@ -216,10 +302,7 @@ def objective(
     labels = torch.stack([goal.classes for goal in goals])
     is_counted = torch.ones_like(labels, dtype=torch.bool)
     if weights.gate:
-        probs = torch.stack([look.class_logits.detach().softmax(dim=1) for look in looks])
-        own = probs.gather(2, labels[:, :, None])[:, :, 0]
-        confidences = own if weights.gate_confidence == "own" else probs[:, :, 1:].amax(dim=2)
-        is_counted = counted_refinements(optimal_refinements(confidences), len(looks))
+        is_counted = counted_refinements(optimal_looks(looks, goals, weights), len(looks))
     costs: dict[str, list[Tensor]] = {}
     for look, goal in zip(looks, goals, strict=True):
         if weights.classification:

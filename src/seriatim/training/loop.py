@@ -44,9 +44,10 @@ class TrainingStep(nn.Module):
 
     def forward(
         self, batch: Batch, weights: Any, num_objects: int | None, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """The weighted terms of the loss; see `models.interface.Model.losses`."""
-        return self.network.losses(batch, weights, TrainingContext(generator, num_objects))
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """The weighted terms of the loss, and what the network notes beside them; see `models.interface.Model.losses`."""
+        context = TrainingContext(generator, num_objects)
+        return self.network.losses(batch, weights, context), context.notes
 
 
 @denormals_as_zero()
@@ -89,7 +90,7 @@ def _train(run: Run, state: RunState, watch: Watcher | None) -> None:
                 set_learning_rates(run.optimizer, stage, rate_factor(state.iteration, recipe) * state.rate_factor)
 
                 generator = run.generator(state.iteration)
-                terms = step(fabric.to_device(batch), stage.weights, stage.num_objects(state), generator)
+                terms, notes = step(fabric.to_device(batch), stage.weights, stage.num_objects(state), generator)
                 total = torch.stack(list(terms.values())).sum()
                 if not bool(total.isfinite()):
                     raise TrainingDivergedError(_divergence(run.folder, state, terms, batch))
@@ -105,7 +106,7 @@ def _train(run: Run, state: RunState, watch: Watcher | None) -> None:
                 state.stage_iteration += 1
                 state.crops_drawn += stage.batch_size
                 losses = {"total": float(total.detach())} | {name: float(term.detach()) for name, term in terms.items()}
-                run.log(state, {"stage": stage.name, **losses})
+                run.log(state, {"stage": stage.name, **losses, **notes})
                 if state.iteration % recipe.validation.every == 0 or state.stage_iteration == stage.iterations:
                     check_finite(run.network.state_dict(), run.folder.checkpoints, state)
                     state = validate(run, stage, state)

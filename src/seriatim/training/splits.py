@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +11,8 @@ from jaxtyping import Bool
 
 from seriatim.core.errors import ConfigError, DataError
 from seriatim.core.instances import Instances
+from seriatim.data.box_origins import WithBoxes, open_boxes
 from seriatim.data.catalogue import open_source
-from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
 from seriatim.data.source import Source
 from seriatim.data.subsets import OfClasses, Subset, split
 from seriatim.training.recipe import DataConfig
@@ -57,7 +56,7 @@ def _open(setting: str, spec: str, boxes: str | None, classes: Sequence[str] | N
     except DataError as error:
         raise DataError(f"{error} (data.{setting} is {spec}; to use other images, set data.{setting})") from error
     if boxes is not None:
-        source = WithBoxes(source, BoxFile(Path(boxes), source))
+        source = WithBoxes(source, open_boxes(boxes, source))
     return source if classes is None else OfClasses(source, classes)
 
 

@@ -40,7 +40,7 @@ def validate(run: Run, stage: StageSettings, state: RunState) -> RunState:
     """
     recipe, images = run.recipe, run.splits.validation
     if run.fabric.is_global_zero and len(images):
-        loss = validation_loss(run, stage, stage.num_objects(state))
+        loss, notes = validation_loss(run, stage, stage.num_objects(state))
         count_validation(state, stage, recipe.optimizer, loss)
         description = describe_model(recipe, run.splits.training.class_names)
         predictor = Predictor(run.network, description)
@@ -53,14 +53,16 @@ def validate(run: Run, stage: StageSettings, state: RunState) -> RunState:
             state.best_score = score
             write_model_folder(run.folder.model, run.network, description, half=recipe.runtime.half_weights)
         write_samples(run.folder.samples / f"{state.iteration:08d}.png", predictor, images)
-        run.log(state, {"stage": stage.name, "validation_loss": loss, "score": score, **numbers, **origin})
+        remark = run.network.remark(notes)
+        told = {f"validation_{name}": value for name, value in notes.items()} | ({"remark": remark} if remark else {})
+        run.log(state, {"stage": stage.name, "validation_loss": loss, "score": score, **numbers, **origin, **told})
         set_training(run.network, stage)
     return run.fabric.broadcast(state)
 
 
 @torch.no_grad()
-def validation_loss(run: Run, stage: StageSettings, num_objects: int | None) -> float:
-    """Mean of the total loss over the first batches of the validation crops, the same at every call.
+def validation_loss(run: Run, stage: StageSettings, num_objects: int | None) -> tuple[float, dict[str, float]]:
+    """Means of the total loss, and of what the network notes beside it, over the first batches of the validation crops, the same at every call.
 
     Args:
         run: its network is left in evaluation mode.
@@ -69,13 +71,15 @@ def validation_loss(run: Run, stage: StageSettings, num_objects: int | None) -> 
     """
     run.network.eval()
     crops = Crops(run.splits.validation, run.recipe.preparation, stage.augmentation, run.recipe.seed)
-    totals = []
+    totals, notes = [], dict[str, list[float]]()
     for number, batch in enumerate(batches(crops, stage.batch_size, 0, run.recipe.validation.num_batches)):
         context = TrainingContext(torch.Generator().manual_seed(number), num_objects)
         with run.fabric.autocast():
             terms = run.network.losses(run.fabric.to_device(batch), stage.weights, context)
         totals.append(float(torch.stack(list(terms.values())).sum()))
-    return float(np.mean(totals))
+        for name, value in context.notes.items():
+            notes.setdefault(name, []).append(value)
+    return float(np.mean(totals)), {name: float(np.mean(values)) for name, values in notes.items()}
 
 
 def score_images(predictor: Predictor, source: Source, config: ValidationConfig) -> dict[str, float]:

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from seriatim.core.errors import DataError
+from seriatim.data.box_origins import WithBoxes
 from seriatim.data.catalogue import KINDS, open_source
 from seriatim.data.convert import WRITERS, convert
-from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
+from seriatim.data.readers.coco_boxes import BoxFile
 from seriatim.data.samples import Sample
 from seriatim.data.source import Source, Wrapper
 from seriatim.data.subsets import OfClasses, Subset

@@ -21,6 +21,7 @@ def test_the_names_are_those_of_the_contract():
             "coco_boxes",
             "cityscapes",
             "proposals",
+            "box_proposals",
             "matching_iou",
             "nuclei",
             "semantic_iou",

@@ -134,6 +134,25 @@ def test_a_data_set_without_proposals_is_refused():
         losses_of(network_of(), batch_of(PAIR, [1, 2], given=False))
 
 
+def test_proposals_of_the_truth_need_none_in_the_data_and_are_drawn_by_the_generator_alone():
+    batch = batch_of(PAIR, [1, 2], given=False)
+    first, again, other = (losses_of(network_of(), batch, seed, boxes="truth") for seed in (0, 0, 1))
+    assert first["location"].item() > 0
+    assert first == again
+    assert first["location"].item() != other["location"].item()
+    given = batch_of(PAIR, [1, 2], (0.0, 0.0, 40.0, 48.0))
+    assert losses_of(network_of(), given, boxes="truth") == first
+
+
+def test_a_step_notes_the_histogram_of_the_gate_and_the_network_says_when_it_has_collapsed():
+    network, context = network_of(), TrainingContext(torch.Generator())
+    network.losses(batch_of(PAIR, [1, 2], BOX, OTHER), R2IOSObjectiveConfig(), context)
+    assert list(context.notes) == ["optimal_1", "optimal_2", "optimal_3", "optimal_4"]
+    assert sum(context.notes.values()) == pytest.approx(1)
+    assert network.remark(dict.fromkeys(context.notes, 0.25)) is None
+    assert "collapsed" in (network.remark({**dict.fromkeys(context.notes, 0.0), "optimal_3": 1.0}) or "")
+
+
 def test_a_class_that_the_model_does_not_know_is_refused():
     with pytest.raises(ConfigError, match=r"is of class 3, the model knows 1\.\.2"):
         losses_of(network_of(), batch_of(PAIR, [1, 3], BOX))

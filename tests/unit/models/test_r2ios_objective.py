@@ -7,9 +7,12 @@ from seriatim.core.errors import ConfigError
 from seriatim.models.r2ios_objective import (
     R2IOSObjectiveConfig,
     Refinement,
+    count_optimal,
     draw,
+    find_collapse,
     label,
     make_goals,
+    make_proposals,
     objective,
     read_truth,
 )
@@ -66,6 +69,46 @@ def test_the_true_boxes_are_drawn_too_where_that_is_asked_for():
         weights = R2IOSObjectiveConfig(add_truth=is_added, foreground_fraction=1.0)
         assert len(draw(proposals, TRUTH, weights, torch.Generator())) == count
     assert draw(torch.zeros(0, 4), EMPTY, R2IOSObjectiveConfig(), torch.Generator()).shape == (0, 4)
+
+
+def test_proposals_of_the_truth_are_moved_copies_of_every_object_and_false_boxes():
+    weights = R2IOSObjectiveConfig(box_copies=6, box_jitter=0.05, false_boxes=10.0)
+    boxes = make_proposals(TRUTH, (20, 30), weights, torch.Generator().manual_seed(0))
+    assert len(boxes) == 2 * (6 + 10)
+    overlaps = label(boxes, torch.zeros(32, dtype=torch.long), [TRUTH], 0.5)[0]
+    assert sorted(overlaps[:12].tolist()) == [2] * 6 + [4] * 6
+    assert (overlaps[12:] == 0).any()
+    assert len(make_proposals(EMPTY, (20, 30), weights, torch.Generator())) == 0
+
+
+def test_proposals_that_the_edge_of_the_image_cuts_below_a_pixel_are_left_out():
+    labels = torch.zeros(20, 30, dtype=torch.long)
+    labels[19, 3:9] = 1
+    weights = R2IOSObjectiveConfig(box_copies=200, box_jitter=0.5, false_boxes=0.0)
+    truth = read_truth(labels, torch.tensor([1]), 1)
+    boxes = make_proposals(truth, (20, 30), weights, torch.Generator().manual_seed(0))
+    assert 0 < len(boxes) < 200
+    assert (boxes[:, 2:] - boxes[:, :2] >= 1).all()
+
+
+def test_the_histogram_is_of_the_foreground_alone_and_empty_without_any():
+    optimal = torch.tensor([0, 2, 2, 1, 0])
+    shares = count_optimal(optimal, torch.tensor([1, 2, 1, 2, 0]), 4)
+    assert shares == {"optimal_1": 0.25, "optimal_2": 0.25, "optimal_3": 0.5, "optimal_4": 0.0}
+    assert count_optimal(optimal, torch.zeros(5, dtype=torch.long), 4) == {}
+
+
+@pytest.mark.parametrize(("share", "is_reported"), [(0.97, False), (0.98, True), (1.0, True)])
+def test_a_gate_that_takes_one_look_of_nearly_all_proposals_is_reported(share, is_reported):
+    remark = find_collapse({"optimal_1": 0.0, "optimal_2": share, "optimal_3": 1 - share, "other": 1.0})
+    assert (remark is not None) == is_reported
+    if remark is not None:
+        assert f"look 2 of {round(100 * share)} %" in remark
+
+
+def test_one_look_and_an_image_without_foreground_are_no_collapse():
+    assert find_collapse({"optimal_1": 1.0}) is None
+    assert find_collapse({}) is None
 
 
 def look_of(count):

@@ -4,12 +4,12 @@ Two layouts are read. A list of `{"image_id", "category_id", "bbox": [x, y, widt
 in the COCO file of the data, or the name of an image as a text; and an object with `images`, `annotations` and `categories`, as
 `seriatim segment` writes it. Images are found by their name or stem.
 
-    boxes = BoxFile(Path("detections.json")).for_image("photo.png")            # for one image
-    source = WithBoxes(source, BoxFile(Path("detections.json"), source))       # for a data set: every sample has its boxes
+    boxes = BoxFile(Path("detections.json")).for_image("photo.png")
+
+`data/box_origins.py` gives every sample of a data set its boxes.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ import numpy as np
 
 from seriatim.core.boxes import Boxes
 from seriatim.core.errors import DataError
+from seriatim.core.shapes import Size
 from seriatim.data.problems import FileProblems, Problems
 from seriatim.data.readers.coco_header import read_categories, read_list
 from seriatim.data.readers.coco_results import NameMatcher
 from seriatim.data.readers.json_values import describe, finite_number, is_integer, load_json
-from seriatim.data.samples import Sample
-from seriatim.data.source import Source, Wrapper
+from seriatim.data.source import Source
 
 _Row = tuple[float, float, float, float, float, int]
 
@@ -71,12 +71,14 @@ class BoxFile:
         self._names = list(self._rows)
         self._matcher = NameMatcher([Path(name) for name in self._names])
 
-    def for_image(self, name: str | Path) -> Boxes:
+    def for_image(self, name: str | Path, size: Size | None = None) -> Boxes:
         """The boxes of an image, in the order of the file; none where it has none.
 
         Args:
             name: of the image or its path; where the file has several images of its stem, folders in common decide.
+            size: of no use here.
         """
+        del size
         place = self._matcher.find(str(name))
         rows = [] if place is None else self._rows[self._names[place]]
         if not rows:
@@ -157,26 +159,6 @@ class BoxFile:
             if not class_id:
                 return None
         return y, x, y + height, x + width, confidence, class_id
-
-
-class WithBoxes(Wrapper):
-    """A source whose samples have the boxes of a file, clipped to their image."""
-
-    def __init__(self, source: Source, boxes: BoxFile) -> None:
-        """
-        Args:
-            source: the whole.
-            boxes: opened with this source, so that ids and classes are its own.
-        """
-        super().__init__(source)
-        self.boxes = boxes
-
-    def read(self, index: int) -> Sample:
-        """The sample with its boxes; with none where the file has none."""
-        sample = self.source.read(index)
-        name = self.source.name(index) if self.coco is None else self.coco.paths[self.source.image_id(index)]
-        found = self.boxes.for_image(name)
-        return replace(sample, boxes=found.clip((sample.labels.shape[0], sample.labels.shape[1])))
 
 
 def _shown(bbox: Any) -> str:

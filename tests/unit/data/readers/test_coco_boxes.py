@@ -8,8 +8,9 @@ from PIL import Image
 
 from seriatim.core.errors import DataError
 from seriatim.core.instances import Instance, Instances
+from seriatim.data.box_origins import WithBoxes
 from seriatim.data.catalogue import open_source
-from seriatim.data.readers.coco_boxes import BoxFile, WithBoxes
+from seriatim.data.readers.coco_boxes import BoxFile
 from seriatim.data.samples import Sample
 from seriatim.data.subsets import OfClasses, Subset
 
