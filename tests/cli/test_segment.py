@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seriatim.cli.main import main
 from seriatim.core.locks import locked
 from seriatim.data.images import read_label_map
 from seriatim.inference.predictor import Predictor, load
@@ -205,21 +204,29 @@ def test_a_signal_ends_the_call_with_what_is_done_written(run, images, model, tm
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith((".", "c."))]
 
 
-def killed_after(number, words, monkeypatch):
+KILLED = """
+import os, signal, sys
+from seriatim.cli.main import main
+from seriatim.inference.predictor import Predictor
+
+predict, calls = Predictor.predict_values, iter(range(1, 1000))
+
+def stop(self, *rest):
+    if next(calls) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return predict(self, *rest)
+
+Predictor.predict_values = stop
+main(sys.argv[2:])
+"""
+
+
+def killed_after(number, words):
     """Carry out a command line in a process that SIGKILL ends within image `number`, counted from 1 among those that it does."""
-    child = os.fork()
-    if not child:
-        predict = Predictor.predict_values
-        calls = iter(range(1, 1000))
-
-        def stop(self, *rest):
-            if next(calls) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return predict(self, *rest)
-
-        monkeypatch.setattr(Predictor, "predict_values", stop)
-        os._exit(main([str(word) for word in words]))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(number), *map(str, words)], capture_output=True, timeout=120
+    )
+    assert done.returncode == -signal.SIGKILL
 
 
 def without_times(folder):
@@ -231,7 +238,7 @@ def without_times(folder):
 
 
 def test_a_call_that_is_killed_twice_and_repeated_ends_with_the_files_of_an_undisturbed_one(
-    run, images, model, tmp_path, monkeypatch
+    run, images, model, tmp_path
 ):
     for number in range(6):
         (images / f"d{number}.png").write_bytes((images / "abc"[number % 3]).with_suffix(".png").read_bytes())
@@ -240,7 +247,7 @@ def test_a_call_that_is_killed_twice_and_repeated_ends_with_the_files_of_an_undi
     assert run(*words, "--out", tmp_path / "undisturbed")[0] == 3
     out = tmp_path / "out"
     for number, rows in ((4, 3), (3, 5)):
-        killed_after(number, (*words, "--out", out), monkeypatch)
+        killed_after(number, (*words, "--out", out))
         assert len((out / "counts.csv").read_text().splitlines()) == 1 + rows
     code, _, stderr = run(*words, "--out", out, "--resume")
     assert code == 3

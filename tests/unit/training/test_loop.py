@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -152,6 +154,22 @@ def test_a_run_that_could_not_begin_does_not_hinder_the_corrected_one(recipe, tm
     train(recipe, tmp_path / "run", device="cpu")
 
 
+TRAINED = """
+import json, signal, sys
+from pathlib import Path
+from seriatim.core.errors import StoppedBySignal
+from seriatim.training.loop import train
+from seriatim.training.recipe import Recipe
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+recipe, run, going = Recipe.parse(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
+try:
+    train(recipe, run, watch=lambda *_: going.touch(), device="cpu")
+except StoppedBySignal as stop:
+    sys.exit(stop.number)
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_to_the_whole_group_writes_a_checkpoint_also_with_workers_and_leaves_none_of_them(
     recipe, tmp_path, number
@@ -162,27 +180,21 @@ def test_a_signal_to_the_whole_group_writes_a_checkpoint_also_with_workers_and_l
             "runtime": recipe.runtime.model_copy(update={"num_workers": 2}),
         }
     )
-    child = os.fork()
-    if not child:
-        os.setpgid(0, 0)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        try:
-            train(many, tmp_path / "run", watch=lambda *_: (tmp_path / "going").touch(), device="cpu")
-        except StoppedBySignal as stop:
-            os._exit(stop.number)
-        os._exit(99)
+    words = (many.model_dump_json(), tmp_path / "run", tmp_path / "going")
+    child = subprocess.Popen([sys.executable, "-c", TRAINED, *map(str, words)], start_new_session=True)
     while not (tmp_path / "going").exists():
+        assert child.poll() is None
         time.sleep(0.01)
     with pytest.raises(ConfigError, match="is in use by a training"):
         train(many, tmp_path / "run", resume=True, device="cpu")
-    os.killpg(child, number)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == number
+    os.killpg(child.pid, number)
+    assert child.wait(timeout=60) == number
     assert int(checkpoints(tmp_path / "run" / "checkpoints")[-1].stem) > 0
     assert not list((tmp_path / "run").glob(".*"))
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
-            os.killpg(child, 0)
+            os.killpg(child.pid, 0)
         except ProcessLookupError:
             break
         time.sleep(0.05)
