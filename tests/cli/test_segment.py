@@ -176,14 +176,18 @@ def test_results_may_lie_beside_the_images_and_a_second_call_takes_the_same_imag
 
 
 @pytest.fixture
-def sigint_raises():
-    """Python's handler, also where the parent ignores SIGINT, as a shell does for a background job."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def signals_heard():
+    """The handlers of a terminal, also where the parent ignores SIGINT, as a shell does for a background job, or SIGHUP, as nohup does."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("sigint_raises")
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_call_with_what_is_done_written(run, images, model, tmp_path, monkeypatch, number, code):
     predict = Predictor.predict_values

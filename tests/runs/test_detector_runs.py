@@ -70,8 +70,9 @@ def test_the_file_of_boxes_that_segment_writes_is_what_the_detector_found_and_tr
     )
     assert code == 0
     file = tmp_path / "out" / "instances.json"
-    boxed = WithBoxes(source, BoxFile(file, source))
-    assert boxed.boxes.problems == []
+    boxes = BoxFile(file, source)
+    boxed = WithBoxes(source, boxes)
+    assert boxes.problems == []
     predictor = load(detector, device="cpu")
     for index in range(len(source)):
         sample = boxed.read(index)

@@ -69,6 +69,9 @@ class Oracle(RSIS):
         self.place = nn.Parameter(torch.zeros(1))
         self.num_encoded, self.num_steps, self.batches = 0, 0, []
 
+    def dense_maps(self, images):
+        return self.encode(images).guidance.maps
+
     def encode(self, images):
         self.num_encoded += len(images)
         values = images[:, 0]

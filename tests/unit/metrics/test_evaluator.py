@@ -114,7 +114,7 @@ def test_an_image_with_nothing_in_it_and_nothing_found_is_rated_perfect_or_not_a
     nothing = np.zeros((4, 4), dtype=int)
     evaluator.add(Example(nothing, pred_masks=[]))
     evaluator.add(Example(nothing, pred_masks=np.ones((1, 4, 4), dtype=bool)))
-    expected = [None, None] if protocol == "proposals" else [1.0, 0.0]
+    expected = [None, None] if protocol in ("proposals", "box_proposals") else [1.0, 0.0]
     assert [rating["quality"] for rating in evaluator.ratings(protocol)] == expected
 
 
@@ -138,7 +138,7 @@ def test_intervals_hold_the_number_under_its_own_keys(make_examples, protocol):
             checked += 1
         elif isinstance(value, dict) and "mean" not in value:
             assert keys(interval) == keys(value)
-    assert checked or protocol in ("cvppp", "proposals")
+    assert checked or protocol in ("cvppp", "proposals", "box_proposals")
 
 
 def test_an_interval_of_a_mean_is_that_of_resampled_means():

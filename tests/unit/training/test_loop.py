@@ -79,10 +79,12 @@ def test_every_stage_is_validated_at_its_end_and_its_best_model_replaces_that_of
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_writes_a_checkpoint_and_the_handlers_are_restored(recipe, tmp_path, number):
+    around = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
     before = signal.getsignal(number)
     with pytest.raises(StoppedBySignal, match=f"stopped by signal {int(number)}"):
         train(recipe, tmp_path / "run", watch=lambda *_: signal.raise_signal(number), device="cpu")
     assert signal.getsignal(number) is before
+    signal.signal(signal.SIGHUP, around)
     # the signal arrives after the first iteration, and the second is the one that ends
     assert [path.stem for path in checkpoints(tmp_path / "run" / "checkpoints")] == ["00000002"]
 
