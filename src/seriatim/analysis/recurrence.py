@@ -78,6 +78,13 @@ class EncodeOnce:
         return self._known[-1][1]
 
 
+def _in_whole_images(config: SequentialConfig) -> SequentialConfig:
+    """The settings without windows, which are chosen by the state of the whole image, so that what is taken from the state is taken from all of it."""
+    if config.guidance is None:
+        return config
+    return config.model_copy(update={"guidance": config.guidance.model_copy(update={"window": 0.0})})
+
+
 class Disturbed(SequentialModel[SequentialConfig]):
     """A network whose state is changed before every step; weights and step are the network's own."""
 
@@ -89,7 +96,7 @@ class Disturbed(SequentialModel[SequentialConfig]):
         """
         super().__init__()
         self.network = encoder.network
-        self.config = encoder.network.config
+        self.config = _in_whole_images(encoder.network.config)
         self.size_multiple = self.network.size_multiple  # pyright: ignore[reportAttributeAccessIssue]
         self._encoder = encoder
         self._change = change
@@ -270,7 +277,7 @@ def make_disturbed(encoder: EncodeOnce) -> dict[str, Disturbed]:
         found[CANVAS_ZEROED] = Disturbed(encoder, zero_canvas)
     for name in (STOP_FORCED, TRUE_COUNT):
         found[name] = Disturbed(encoder)
-        found[name].config = encoder.network.config.model_copy(update={"stop_threshold": 0.0})
+        found[name].config = found[name].config.model_copy(update={"stop_threshold": 0.0})
     return found
 
 

@@ -301,7 +301,7 @@ class WindowWalk:
 
     def seeds_left(self) -> Float[np.ndarray, "batch height width"]:
         """What is left at every cell: seed (1 - occupancy)."""
-        return (self.memory.guidance.seed_probs * (1 - self.state.occupancy)).float().cpu().numpy()
+        return (self.memory.guidance.seed_probs * (1 - self.state.occupancy)).detach().float().cpu().numpy()
 
     def step(self, windows: Sequence[Window]) -> Any:
         """One step of the network in windows of one size that share no cell: its output for them.

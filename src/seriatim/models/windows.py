@@ -47,13 +47,13 @@ class WindowPlanner:
         Args:
             guidance: of the images.
             settings: how large windows are.
-            size: (height, width) of the images; one that the levels do not divide evenly is one window.
+            size: (height, width) of the images; one that the levels do not divide evenly, and alike in both directions, is one window.
         """
         self.settings = settings
         self.grids = [(level.shape[-2], level.shape[-1]) for level in guidance.positions]
         deepest, finest = self.grids[0], self.grids[-1]
-        planes = (size, *self.grids)
-        self.divides = all(plane[axis] % deepest[axis] == 0 for plane in planes for axis in (0, 1))
+        ratios = [np.divide(plane, deepest) for plane in (size, *self.grids)]
+        self.divides = all(down == across == int(down) for down, across in ratios)
         self.cell_size = size[0] / deepest[0]
         self.cells_inside = finest[0] // deepest[0]
         log2_diameters = guidance.maps.log2_diameters.detach().clamp(-2.0, 5.0)

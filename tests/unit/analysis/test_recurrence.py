@@ -57,6 +57,18 @@ def test_without_its_state_every_step_is_the_first():
     assert not any(torch.allclose(output.response, first.response, atol=1e-6) for output, _ in others)
 
 
+@pytest.mark.parametrize("condition", [UNDISTURBED, CANVAS_ZEROED, STOP_FORCED])
+def test_a_network_with_windows_is_disturbed_in_the_whole_image(condition):
+    windows = {**RIS, "guidance": {"seed_threshold": 0.0, "window": 1.0, "min_window": 16}}
+    found = []
+    for config in (GUIDED, windows):
+        disturbed = make_disturbed(EncodeOnce(catalogue.build("ris", config, seed=1).eval()))[condition].eval()
+        with torch.inference_mode():
+            found.append([(one.instance.step, one.instance.box) for one in disturbed.detect(images())])
+    assert found[0] == found[1]
+    assert found[0]
+
+
 def test_without_its_canvas_every_step_finds_the_same_seed_but_the_state_goes_on():
     found = steps_of(GUIDED, CANVAS_ZEROED)
     assert len({float(output.seed_left) for output, _ in found}) == 1

@@ -39,6 +39,8 @@ def test_without_a_window_or_where_the_levels_do_not_divide_the_image_it_is_the_
     assert planner(100.0).around(0, (5, 5)).box == (0, 0, 8, 8)
     odd = WindowPlanner(memory_of([(2, 3), (4, 5)], (8, 10)), GuidanceConfig(window=1.0, min_window=1), (8, 10))
     assert odd.around(0, (1, 1)).box == (0, 0, 2, 3)
+    flat = WindowPlanner(memory_of([(1, 4), (4, 32)], (8, 64)), GuidanceConfig(window=1.0, min_window=1), (8, 64))
+    assert flat.around(0, (1, 9)).box == (0, 0, 1, 4)  # its cells are wider than high
 
 
 def test_windows_of_a_round_share_no_cell_and_come_from_the_best_place_on():
@@ -109,6 +111,22 @@ def test_windows_as_large_as_the_image_give_what_steps_in_the_whole_image_give(m
             assert one.instance.box == other.instance.box
             assert one.instance.step == other.instance.step
             assert torch.allclose(one.probs, other.probs, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["first", "skip"])
+@pytest.mark.parametrize("model", ["rsis", "ris"])
+def test_a_sequence_in_windows_ends_and_leaves_out_as_one_in_the_whole_image(model, policy):
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    whole, windows = guided(model, 0.0), guided(model, 1000.0)
+    with torch.inference_mode():
+        scores = sorted(one.instance.score for one in whole.detect(images))
+        for network in (whole, windows):
+            network.config = network.config.model_copy(
+                update={"stop_threshold": (scores[-2] + scores[-1]) / 2, "stop_policy": policy}
+            )
+        expected, got = ([(one.image, one.instance.step) for one in net.detect(images)] for net in (whole, windows))
+    assert sorted(got) == sorted(expected)
+    assert len(got) < len(scores)
 
 
 @pytest.mark.parametrize("model", ["rsis", "ris"])
